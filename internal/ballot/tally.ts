@@ -1,0 +1,71 @@
+// Counting: from the log's records, in its order, to a number for each choice.
+import type { Sequence, ShardId } from "../core/ids.ts";
+import type { Manifest } from "./manifest.ts";
+import type { ChoiceOpener, SpoiltReason } from "./opening.ts";
+import type { VoteRecord } from "./record.ts";
+
+export interface TallyResult {
+  /** Votes for each choice, in the manifest's order. */
+  readonly counts: readonly number[];
+  /** Votes that count for nobody. */
+  readonly spoilt: Readonly<Record<SpoiltReason, number>>;
+  /** Records folded, every revision among them. `counts` and `spoilt` add up to `voters`. */
+  readonly records: number;
+  readonly voters: number;
+}
+
+/** A record that the election's rules do not allow. The count is not to be trusted: nobody counts past it. */
+export class TallyError extends Error {
+  override readonly name = "TallyError";
+  readonly shard: ShardId;
+  readonly sequence: Sequence;
+
+  constructor(record: VoteRecord, problem: string) {
+    super(`shard ${record.shard}, sequence ${record.sequence}: ${problem}`);
+    this.shard = record.shard;
+    this.sequence = record.sequence;
+  }
+}
+
+/**
+ * Folds records whose chains were verified, then opens each voter's last one. A vote that was replaced is never opened.
+ *
+ * It holds one record a voter. Elections too large for that are counted shard by shard and added up: a voter's records
+ * are all in one shard.
+ */
+export class Tally {
+  readonly #manifest: Manifest;
+  readonly #last = new Map<string, VoteRecord>();
+  #records = 0;
+
+  constructor({ manifest }: { manifest: Manifest }) {
+    this.#manifest = manifest;
+  }
+
+  /** Takes the next record in log order; throws a TallyError when the manifest does not allow it. */
+  add(record: VoteRecord): void {
+    // latin1 takes a byte a character: half of what hex holds for each voter.
+    const voter = Buffer.from(record.voterPseudonym).toString("latin1");
+    const previous = this.#last.get(voter);
+    if (previous && this.#manifest.revoting === "forbidden") {
+      throw new TallyError(record, `a second vote of the voter of sequence ${previous.sequence}`);
+    }
+    const expected = (previous?.revision ?? 0) + 1;
+    if (record.revision !== expected) {
+      throw new TallyError(record, `revision ${record.revision} where ${expected} comes next`);
+    }
+    this.#last.set(voter, record);
+    this.#records++;
+  }
+
+  async count(opener: ChoiceOpener): Promise<TallyResult> {
+    const counts = this.#manifest.choices.map(() => 0);
+    const spoilt = { malformed: 0, undecryptable: 0, "no-such-choice": 0 };
+    for (const { sealedChoice, voterPseudonym } of this.#last.values()) {
+      const opened = await opener.open(sealedChoice, voterPseudonym);
+      if (opened.kind === "spoilt") spoilt[opened.reason]++;
+      else counts[opened.index] = (counts[opened.index] ?? 0) + 1;
+    }
+    return { counts, spoilt, records: this.#records, voters: this.#last.size };
+  }
+}

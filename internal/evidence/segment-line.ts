@@ -1,0 +1,154 @@
+// The lines of a segment: a header, then a line an entry. docs/spec.md, "Segment".
+import { z } from "zod";
+import type { ClosingEntry, ManifestEntry } from "../ballot/entry.ts";
+import type { VoteRecord } from "../ballot/record.ts";
+import type { ShardHead } from "../ballot/shard-head.ts";
+import { toHex } from "../core/bytes.ts";
+import { type ElectionId, MAX_SHARDS, sequence, shardId } from "../core/ids.ts";
+import type { Hash } from "../core/sha256.ts";
+import {
+  base64Bytes,
+  count,
+  election,
+  hashHex,
+  readStrict,
+  shardHeads,
+  toBase64,
+  writeShardHeads,
+} from "./json.ts";
+import { SEGMENT_ENTRIES } from "./layout.ts";
+
+export const SEGMENT_FORMAT = "psephos/segment/v1";
+
+export interface SegmentHeader {
+  readonly electionId: ElectionId;
+  readonly manifestHash: Hash;
+  /** The log index of the first entry. */
+  readonly firstIndex: number;
+  /** How many entries follow. */
+  readonly count: number;
+  /** Each shard's head before the first entry. */
+  readonly shardHeads: readonly ShardHead[];
+  /** The tree's root without these entries, and with them. */
+  readonly rootBefore: Hash;
+  readonly rootAfter: Hash;
+}
+
+/** A log entry with what the evidence keeps of it: for a vote, the whole record. */
+export type SegmentEntry =
+  | ManifestEntry
+  | { readonly type: "vote"; readonly record: VoteRecord }
+  | ClosingEntry;
+
+export function writeHeader(header: SegmentHeader): string {
+  return JSON.stringify({
+    format: SEGMENT_FORMAT,
+    election_id: header.electionId,
+    manifest_hash: toHex(header.manifestHash),
+    first_index: header.firstIndex,
+    count: header.count,
+    shard_heads: writeShardHeads(header.shardHeads),
+    root_before: toHex(header.rootBefore),
+    root_after: toHex(header.rootAfter),
+  });
+}
+
+/** Throws a FormatError. */
+export function readHeader(line: string): SegmentHeader {
+  return readStrict(line, headerJson, writeHeader);
+}
+
+export function writeEntry(entry: SegmentEntry): string {
+  switch (entry.type) {
+    case "manifest":
+      return JSON.stringify({ type: "manifest", hash: toHex(entry.manifestHash) });
+    case "vote": {
+      const { record } = entry;
+      return JSON.stringify({
+        type: "vote",
+        shard: record.shard,
+        sequence: record.sequence,
+        voter: toBase64(record.voterPseudonym),
+        revision: record.revision,
+        choice: toBase64(record.sealedChoice),
+        cast_at: record.castAt,
+        hash: toHex(record.hash),
+      });
+    }
+    case "closing":
+      return JSON.stringify({
+        type: "closing",
+        shard_heads: writeShardHeads(entry.shardHeads),
+        total: entry.totalVotes,
+      });
+  }
+}
+
+/** Throws a FormatError. */
+export function readEntry(line: string): SegmentEntry {
+  return readStrict(line, entryJson, writeEntry);
+}
+
+const headerJson = z
+  .strictObject({
+    format: z.literal(SEGMENT_FORMAT),
+    election_id: election,
+    manifest_hash: hashHex,
+    first_index: count,
+    count: z.int().min(1).max(SEGMENT_ENTRIES),
+    shard_heads: shardHeads,
+    root_before: hashHex,
+    root_after: hashHex,
+  })
+  .transform(
+    (line): SegmentHeader => ({
+      electionId: line.election_id,
+      manifestHash: line.manifest_hash,
+      firstIndex: line.first_index,
+      count: line.count,
+      shardHeads: line.shard_heads,
+      rootBefore: line.root_before,
+      rootAfter: line.root_after,
+    }),
+  );
+
+const manifestJson = z
+  .strictObject({ type: z.literal("manifest"), hash: hashHex })
+  .transform((line): SegmentEntry => ({ type: "manifest", manifestHash: line.hash }));
+
+const voteJson = z
+  .strictObject({
+    type: z.literal("vote"),
+    shard: z
+      .int()
+      .min(0)
+      .max(MAX_SHARDS - 1),
+    sequence: z.int().min(1),
+    voter: base64Bytes,
+    revision: z.int().min(1).max(0xffff_ffff),
+    choice: base64Bytes,
+    cast_at: count,
+    hash: hashHex,
+  })
+  .transform(
+    (line): SegmentEntry => ({
+      type: "vote",
+      record: {
+        shard: shardId(line.shard),
+        sequence: sequence(line.sequence),
+        voterPseudonym: line.voter,
+        revision: line.revision,
+        sealedChoice: line.choice,
+        castAt: line.cast_at,
+        hash: line.hash,
+      },
+    }),
+  );
+
+const closingJson = z
+  .strictObject({ type: z.literal("closing"), shard_heads: shardHeads, total: count })
+  .transform(
+    (line): SegmentEntry => ({ type: "closing", shardHeads: line.shard_heads, totalVotes: line.total }),
+  );
+
+const entryJson = z.discriminatedUnion("type", [voteJson, manifestJson, closingJson]);

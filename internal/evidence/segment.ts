@@ -1,0 +1,124 @@
+// A segment: consecutive log entries with the records behind them, as one immutable evidence object. Together with the
+// segments before it, it rebuilds chains, tree and count without any database. docs/spec.md, "Segment".
+import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { closingEntry, type LogEntry, voteEntry } from "../ballot/entry.ts";
+import { FormatError } from "../ballot/format-error.ts";
+import { equalBytes, utf8 } from "../core/bytes.ts";
+import { messageOf } from "../core/errors.ts";
+import { textOf } from "./json.ts";
+import { segmentKey } from "./layout.ts";
+import {
+  readEntry,
+  readHeader,
+  type SegmentEntry,
+  type SegmentHeader,
+  writeEntry,
+  writeHeader,
+} from "./segment-line.ts";
+
+export type Segment = Omit<SegmentHeader, "count"> & { readonly entries: readonly SegmentEntry[] };
+
+/**
+ * The most a segment unpacks to: 1,000 votes of 400 bytes, and two lists of 256 shard heads, are half a megabyte.
+ * zstd packs gigabytes of zeros into a few kilobytes, and a reader of evidence trusts no store.
+ */
+const MAX_UNPACKED_BYTES = 2 << 20;
+
+/** What goes into the public log for an entry. */
+export function logEntryOf(entry: SegmentEntry): LogEntry {
+  return entry.type === "vote" ? voteEntry(entry.record) : entry;
+}
+
+/** The segment's object key. Throws a RangeError unless it has 1 to 1,000 entries of one block. */
+export function keyOfSegment({ electionId, firstIndex, entries }: Segment): string {
+  return segmentKey(electionId, firstIndex, firstIndex + entries.length - 1);
+}
+
+/** The segment as an evidence object. Throws a FormatError when it breaks a rule of the format. */
+export function encodeSegment(segment: Segment): Uint8Array {
+  const params = { [constants.ZSTD_c_checksumFlag]: 1 };
+  return zstdCompressSync(encodeSegmentText(segment), { params });
+}
+
+/** Reads an evidence object. Throws a FormatError that names the line; the header is line 1. */
+export function decodeSegment(object: Uint8Array): Segment {
+  return decodeSegmentText(unpack(object));
+}
+
+/** The segment's lines, before compression. */
+export function encodeSegmentText(segment: Segment): Uint8Array {
+  check(segment);
+  let text = `${writeHeader({ ...segment, count: segment.entries.length })}\n`;
+  for (const entry of segment.entries) text += `${writeEntry(entry)}\n`;
+  return utf8(text);
+}
+
+/** The other way round. */
+export function decodeSegmentText(text: Uint8Array): Segment {
+  const [first = "", ...rest] = inSegment("", () => textOf(text)).split("\n");
+  // The last line is ended like the others, so what split() finds after it is empty.
+  if (rest.pop() !== "") throw new FormatError("segment: the last line has no end");
+  const { count, ...header } = inSegment("line 1: ", () => readHeader(first));
+  if (count !== rest.length) {
+    throw new FormatError(`segment: ${rest.length} entries where the header says ${count}`);
+  }
+  const entries = rest.map((line, index) => inSegment(`line ${index + 2}: `, () => readEntry(line)));
+  const segment = { ...header, entries };
+  check(segment);
+  return segment;
+}
+
+function unpack(object: Uint8Array): Uint8Array {
+  try {
+    // With `info` the result has this form (Node's zlib documentation, "Class: Options"), which its types leave out.
+    const { buffer, engine } = zstdDecompressSync(object, {
+      maxOutputLength: MAX_UNPACKED_BYTES,
+      info: true,
+    }) as unknown as { buffer: Uint8Array; engine: { bytesWritten: number } };
+    // zstd stops at the end of its frame: what someone appended to it would stay unseen.
+    if (engine.bytesWritten !== object.length) throw new RangeError("bytes follow the compressed frame");
+    return buffer;
+  } catch (error) {
+    throw new FormatError(`segment: does not unpack: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Says where in the segment a FormatError comes from. */
+function inSegment<T>(place: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    throw new FormatError(`segment: ${place}${error.message}`, { cause: error });
+  }
+}
+
+/** The rules that hold between lines. Chains and roots are for whoever has the segments before. */
+function check(segment: Segment): void {
+  try {
+    keyOfSegment(segment);
+  } catch (error) {
+    throw new FormatError(`segment: ${messageOf(error)}`, { cause: error });
+  }
+  segment.entries.forEach((entry, position) => {
+    const problem = problemOf(segment, entry, position);
+    if (problem) throw new FormatError(`segment: line ${position + 2}: ${problem}`);
+  });
+}
+
+function problemOf(segment: Segment, entry: SegmentEntry, position: number): string | undefined {
+  const shards = segment.shardHeads.length;
+  const isFirstOfLog = segment.firstIndex + position === 0;
+  if (isFirstOfLog !== (entry.type === "manifest"))
+    return "the manifest is entry 0, and entry 0 is the manifest";
+  switch (entry.type) {
+    case "manifest":
+      return equalBytes(entry.manifestHash, segment.manifestHash) ? undefined : "not the header's manifest";
+    case "vote":
+      return entry.record.shard < shards ? undefined : `shard ${entry.record.shard} of ${shards}`;
+    case "closing":
+      if (position !== segment.entries.length - 1) return "entries follow the closing one";
+      if (entry.shardHeads.length !== shards) return "not one head for each shard";
+      return entry.totalVotes === closingEntry(entry.shardHeads).totalVotes ? undefined : "a wrong total";
+  }
+}

@@ -1,0 +1,85 @@
+"""Writes vectors.json: a segment's lines and a checkpoint.json around the records of ../ballot/vectors.json.
+
+    python3 vectors.py > vectors.json
+
+The two tree roots are RFC 6962's, computed here by its recursive definition.
+"""
+
+import base64
+import hashlib
+import json
+import pathlib
+
+ballot = json.loads((pathlib.Path(__file__).parent / "../ballot/vectors.json").read_text())
+SHARDS = 16
+
+
+def b64(text):
+    return base64.b64encode(bytes.fromhex(text)).decode()
+
+
+def root(leaves):  # RFC 6962 section 2.1
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\x00" + leaves[0]).digest()
+    half = 1
+    while half * 2 < len(leaves):
+        half *= 2
+    return hashlib.sha256(b"\x01" + root(leaves[:half]) + root(leaves[half:])).digest()
+
+
+def genesis(shard):
+    data = b"psephos/genesis/v1\n" + bytes.fromhex(ballot["manifest"]["hash"]) + shard.to_bytes(2, "big")
+    return hashlib.sha256(data).hexdigest()
+
+
+def head(sequence, value):
+    return {"sequence": sequence, "hash": value}
+
+
+election = ballot["manifest"]["json"]["election_id"]
+records, last = ballot["records"], ballot["records"][-1]
+before = [head(0, genesis(shard)) for shard in range(SHARDS)]
+after = [head(last["sequence"], last["hash"]) if shard == last["shard"] else before[shard] for shard in range(SHARDS)]
+entries = ballot["entries"]
+leaves = [bytes.fromhex(entry) for entry in [entries["manifest"], *entries["votes"], entries["closing"]]]
+size = len(leaves)
+
+lines = [
+    {
+        "format": "psephos/segment/v1", "election_id": election, "manifest_hash": ballot["manifest"]["hash"],
+        "first_index": 0, "count": size, "shard_heads": before,
+        "root_before": root([]).hex(), "root_after": root(leaves).hex(),
+    },
+    {"type": "manifest", "hash": ballot["manifest"]["hash"]},
+    *(
+        {
+            "type": "vote", "shard": r["shard"], "sequence": r["sequence"], "voter": b64(r["voter_pseudonym"]),
+            "revision": r["revision"], "choice": b64(r["sealed_choice"]), "cast_at": r["cast_at"], "hash": r["hash"],
+        }
+        for r in records
+    ),
+    {"type": "closing", "shard_heads": after, "total": len(records)},
+]
+key = f"{election}/votes/checkpoint_0000000001/entries_{0:010}-{size - 1:010}.ndjson.zst"
+checkpoint = {
+    "format": "psephos/checkpoint/v1", "election_id": election, "number": 1, "first_index": 0, "tree_size": size,
+    "tree_root": root(leaves).hex(),
+    "segments": [{
+        "key": key, "version_id": "v1", "sha256": "ab" * 32, "bytes": 1234, "retain_until": "2041-03-01T00:00:00.000Z",
+    }],
+    "last_vote_id": last["vote_id"], "last_record_hash": last["hash"], "shard_heads": after,
+    "note": "psephos.test/council-2031\n6\nstands for a root\n\n\u2014 psephos.test/council-2031 c3RhbmRzIGZvciBhIHNpZ25hdHVyZQ==\n",
+}
+
+
+def written(value):
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+print(json.dumps({
+    "source": "internal/evidence/vectors.py (Python's json and hashlib) over internal/ballot/vectors.json",
+    "segment": {"key": key, "lines": [written(line) for line in lines]},
+    "checkpoint": written(checkpoint) + "\n",
+}, indent=2, ensure_ascii=False))
