@@ -206,6 +206,46 @@ export declare type GetManifestResponse = Message<"psephos.digest.v1.GetManifest
 export declare const GetManifestResponseSchema: GenMessage<GetManifestResponse>;
 
 /**
+ * GetLogKeyRequest names an election, which need not exist yet.
+ *
+ * @generated from message psephos.digest.v1.GetLogKeyRequest
+ */
+export declare type GetLogKeyRequest = Message<"psephos.digest.v1.GetLogKeyRequest"> & {
+  /**
+   * The election.
+   *
+   * @generated from field: string election_id = 1;
+   */
+  electionId: string;
+};
+
+/**
+ * Describes the message psephos.digest.v1.GetLogKeyRequest.
+ * Use `create(GetLogKeyRequestSchema)` to create a new message.
+ */
+export declare const GetLogKeyRequestSchema: GenMessage<GetLogKeyRequest>;
+
+/**
+ * GetLogKeyResponse is a key.
+ *
+ * @generated from message psephos.digest.v1.GetLogKeyResponse
+ */
+export declare type GetLogKeyResponse = Message<"psephos.digest.v1.GetLogKeyResponse"> & {
+  /**
+   * The verifier key as C2SP signed-note writes it: <origin>+<key id>+<base64>.
+   *
+   * @generated from field: string verifier_key = 1;
+   */
+  verifierKey: string;
+};
+
+/**
+ * Describes the message psephos.digest.v1.GetLogKeyResponse.
+ * Use `create(GetLogKeyResponseSchema)` to create a new message.
+ */
+export declare const GetLogKeyResponseSchema: GenMessage<GetLogKeyResponse>;
+
+/**
  * DigestService hands out the Publisher's signed checkpoints. Anyone may read; AuditService submits heads.
  *
  * @generated from service psephos.digest.v1.DigestService
@@ -254,6 +294,16 @@ export declare const DigestService: GenService<{
     methodKind: "unary";
     input: typeof GetManifestRequestSchema;
     output: typeof GetManifestResponseSchema;
+  },
+  /**
+   * GetLogKey returns the key that an election's checkpoints are or will be signed with, which its manifest names.
+   *
+   * @generated from rpc psephos.digest.v1.DigestService.GetLogKey
+   */
+  getLogKey: {
+    methodKind: "unary";
+    input: typeof GetLogKeyRequestSchema;
+    output: typeof GetLogKeyResponseSchema;
   },
 }>;
 

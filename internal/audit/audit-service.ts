@@ -1,0 +1,195 @@
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type { AuditService, Head } from "../../gen/ts/psephos/audit/v1/audit_pb.js";
+import { SealingState } from "../../gen/ts/psephos/audit/v1/audit_pb.js";
+import { invalidField, ServiceError } from "../core/errors.ts";
+import { type ElectionId, isElectionId, positionOf, type TreeSize, treeSize, voteIdOf } from "../core/ids.ts";
+import type { Hash } from "../core/sha256.ts";
+import { checkpointKey } from "../evidence/layout.ts";
+import { parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
+import { GrowingTree } from "../tlog/growing-tree.ts";
+import { verifyConsistency } from "../tlog/proof.ts";
+import { TileReader } from "../tlog/tile-reader.ts";
+import { lastBlockOf } from "./block.ts";
+import type { LogStores } from "./election-log.ts";
+import type { ElectionSealer, SealingStatus } from "./election-sealer.ts";
+import type { LogHead } from "./head.ts";
+import { type LocatedRecord, recordAt, recordOf } from "./locate.ts";
+
+const MOST_CHECKPOINTS = 1_000;
+
+/** A tree of a certain size, with its root. */
+interface SizedTree {
+  readonly size: TreeSize;
+  readonly root: Hash;
+}
+
+export interface AuditServiceOptions {
+  /** The election's sealer; undefined for an election nobody knows. */
+  readonly sealerOf: (election: ElectionId) => Promise<ElectionSealer | undefined>;
+  readonly stores: LogStores;
+}
+
+/** AuditService's answers, all from what is committed. */
+export function auditService({ sealerOf, stores }: AuditServiceOptions): ServiceImpl<typeof AuditService> {
+  const { evidence, tiles } = stores;
+
+  async function sealer(id: string): Promise<ElectionSealer> {
+    if (!isElectionId(id)) throw invalidField("election_id", "is not an election id");
+    const found = await sealerOf(id);
+    if (!found) throw new ServiceError("not-found", "no such election", { reason: "NO_SUCH_ELECTION" });
+    return found;
+  }
+
+  async function committed(id: string): Promise<{ sealer: ElectionSealer; head: LogHead }> {
+    const found = await sealer(id);
+    // A standby answers from the row as well: whoever is active has committed it.
+    const head = found.status.current.head ?? (await stores.heads.load(found.election.electionId));
+    if (!head || head.treeSize === 0) {
+      throw new ServiceError("unavailable", "the log has no entry yet", {
+        reason: "EMPTY_LOG",
+        retryDelayMs: 1_000,
+      });
+    }
+    return { sealer: found, head };
+  }
+
+  const readerOf = (id: ElectionId, { size, root }: SizedTree) =>
+    new TileReader({ fetch: (path) => tiles.get(`${id}/${path}`), size, root });
+
+  /** The tree as it was at `size`: its root comes from tiles, and counts only once the committed head extends it. */
+  async function treeAt(head: LogHead, field: string, size: bigint): Promise<SizedTree> {
+    const newest = { size: head.treeSize, root: head.root };
+    if (size === 0n || size === BigInt(head.treeSize)) return newest;
+    if (size > BigInt(head.treeSize)) throw invalidField(field, `the log has ${head.treeSize} entries`);
+    const old = await GrowingTree.load(treeSize(size), (path) => tiles.get(`${head.electionId}/${path}`));
+    const proof = await readerOf(head.electionId, newest).consistencyProof(old.size);
+    verifyConsistency({
+      oldSize: old.size,
+      oldRoot: old.root(),
+      newSize: newest.size,
+      newRoot: newest.root,
+      proof,
+    });
+    return { size: old.size, root: old.root() };
+  }
+
+  async function locate(
+    { sealer, head }: { sealer: ElectionSealer; head: LogHead },
+    name: { case: "index" | "voteId"; value: bigint } | { case: undefined; value?: undefined },
+  ): Promise<LocatedRecord> {
+    const { electionId, manifest } = sealer.election;
+    if (name.case === undefined) throw invalidField("index", "either index or vote_id must be given");
+    if (name.case === "index") {
+      if (name.value >= BigInt(head.treeSize)) throw notSealed();
+      const found = await recordAt(evidence, electionId, Number(name.value));
+      if (!found) throw invalidField("index", "the entry there is not a vote");
+      return found;
+    }
+    if (name.value < 1n || name.value > BigInt(Number.MAX_SAFE_INTEGER)) {
+      throw invalidField("vote_id", "is not a vote id");
+    }
+    const position = positionOf(Number(name.value) as Parameters<typeof positionOf>[0], manifest.shards);
+    if (position.sequence > (head.shardHeads[position.shard]?.sequence ?? 0)) throw notSealed();
+    const found = await recordOf(evidence, electionId, { ...position, blocks: lastBlockOf(head.treeSize) });
+    // Every sealed record is in the evidence store; if it is not, that is not the caller's mistake.
+    if (!found) throw new ServiceError("data-loss", "the evidence store does not have the record");
+    return found;
+  }
+
+  return {
+    async getHead(request) {
+      return { head: headMessage(await sealer(request.electionId)) };
+    },
+
+    async *watchHeads(request, context: HandlerContext) {
+      const watched = await sealer(request.electionId);
+      for await (const status of watched.status.watch(context.signal)) {
+        yield { head: headMessage(watched, status) };
+      }
+    },
+
+    async getInclusionProof(request) {
+      const log = await committed(request.electionId);
+      const tree = await treeAt(log.head, "tree_size", request.treeSize);
+      const index =
+        request.entry.case === "index"
+          ? Number(request.entry.value)
+          : (await locate(log, request.entry)).index;
+      if (index >= tree.size)
+        throw invalidField(request.entry.case ?? "index", `not in the first ${tree.size} entries`);
+      const reader = readerOf(log.head.electionId, tree);
+      const [entry, proof] = await Promise.all([reader.entry(index), reader.inclusionProof(index)]);
+      return { index: BigInt(index), entry, treeSize: BigInt(tree.size), root: tree.root, proof };
+    },
+
+    async getConsistencyProof(request) {
+      const { head } = await committed(request.electionId);
+      const tree = await treeAt(head, "new_size", request.newSize);
+      if (request.oldSize > BigInt(tree.size)) throw invalidField("old_size", `larger than ${tree.size}`);
+      const proof = await readerOf(head.electionId, tree).consistencyProof(Number(request.oldSize));
+      return { newSize: BigInt(tree.size), newRoot: tree.root, proof };
+    },
+
+    async getRecord(request) {
+      const log = await committed(request.electionId);
+      const { index, record, segmentKey } = await locate(log, request.record);
+      return {
+        index: BigInt(index),
+        voteId: BigInt(voteIdOf(record.shard, record.sequence, log.sealer.election.manifest.shards)),
+        shard: record.shard,
+        sequence: BigInt(record.sequence),
+        voterPseudonym: record.voterPseudonym,
+        revision: record.revision,
+        sealedChoice: record.sealedChoice,
+        castAtMicros: BigInt(record.castAt),
+        hash: record.hash,
+        segmentKey,
+      };
+    },
+
+    async listCheckpoints(request) {
+      const { head } = await committed(request.electionId);
+      const first = Math.max(1, Number(request.firstNumber));
+      const limit = Math.min(request.limit || MOST_CHECKPOINTS, MOST_CHECKPOINTS);
+      const checkpoints = [];
+      for (let number = first; number < first + limit && number <= lastBlockOf(head.treeSize); number++) {
+        const json = await evidence.get(checkpointKey(head.electionId, number));
+        if (!json) break;
+        const { treeSize, treeRoot } = parseVoteCheckpoint(json);
+        checkpoints.push({
+          number: BigInt(number),
+          treeSize: BigInt(treeSize),
+          root: treeRoot,
+          checkpointJson: json,
+        });
+      }
+      return { checkpoints };
+    },
+  };
+}
+
+function notSealed(): ServiceError {
+  return new ServiceError("not-found", "not in the log, or not yet", { reason: "NOT_SEALED" });
+}
+
+const STATES: Readonly<Record<SealingStatus["state"], SealingState>> = {
+  standby: SealingState.SEALING,
+  sealing: SealingState.SEALING,
+  complete: SealingState.COMPLETE,
+  halted: SealingState.HALTED,
+};
+
+type HeadInit = Omit<Head, "$typeName" | "$unknown">;
+
+function headMessage(sealer: ElectionSealer, status: SealingStatus = sealer.status.current): HeadInit {
+  const { head, state, haltedBecause } = status;
+  const empty = GrowingTree.empty();
+  return {
+    electionId: sealer.election.electionId,
+    treeSize: BigInt(head?.treeSize ?? 0),
+    root: head?.root ?? empty.root(),
+    state: STATES[state],
+    committedAtMicros: BigInt(head?.committedAt ?? 0),
+    haltedBecause: haltedBecause ?? "",
+  };
+}

@@ -1,0 +1,149 @@
+import { ChainError } from "../ballot/chain.ts";
+import { FormatError } from "../ballot/format-error.ts";
+import { parseManifest } from "../ballot/manifest.ts";
+import type { Clock } from "../core/clock.ts";
+import { messageOf, ServiceError } from "../core/errors.ts";
+import { type ElectionId, electionId } from "../core/ids.ts";
+import { sha256 } from "../core/sha256.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { LogStores } from "./election-log.ts";
+import { ElectionSealer, type SealingLimits } from "./election-sealer.ts";
+import type { AuditMetrics } from "./metrics.ts";
+import type { Publisher } from "./publication.ts";
+import { decodeRecordMessage, type RecordMessage, type RecordRuns } from "./record-message.ts";
+import type { ShardRouter } from "./shard-watch.ts";
+
+/** The audit stream. internal/stream fits it. */
+export interface RecordSource<Message extends RecordMessage> {
+  /** Hands each message to `handler` until the signal aborts, through any outage of the stream. */
+  consume(durable: string, handler: (message: Message) => Promise<void>, signal: AbortSignal): Promise<void>;
+  /** Sets a message aside for a human, with the reason. */
+  park(message: Message, reason: string): Promise<void>;
+}
+
+export interface AuditorOptions<Message extends RecordMessage> {
+  readonly source: RecordSource<Message>;
+  readonly stores: LogStores;
+  readonly router: ShardRouter;
+  readonly publisher: Publisher;
+  readonly limits: SealingLimits;
+  readonly metrics: AuditMetrics;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Seals every election there is: finds them, and hands each message of the stream to its election's sealer. */
+export class Auditor<Message extends RecordMessage = RecordMessage> implements AsyncDisposable {
+  readonly #options: AuditorOptions<Message>;
+  readonly #stop = new AbortController();
+  readonly #sealers = new Map<ElectionId, ElectionSealer>();
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(options: AuditorOptions<Message>) {
+    this.#options = options;
+  }
+
+  /** Starts in the background; dispose stops it. `fail` hears of what no part of it expected. */
+  start(fail: (error: unknown) => void): void {
+    const { source } = this.#options;
+    this.#run(this.#discover(), fail);
+    this.#run(
+      source.consume("audit-service", (message) => this.#receive(message), this.#stop.signal),
+      fail,
+    );
+  }
+
+  /** The sealer of an election; asks ShardRouter for one not seen before. Undefined when there is no such election. */
+  async sealerOf(id: ElectionId): Promise<ElectionSealer | undefined> {
+    const known = this.#sealers.get(id);
+    if (known) return known;
+    try {
+      const { election } = await this.#options.router.getElection(
+        { electionId: id },
+        { signal: this.#stop.signal },
+      );
+      return election && this.#seal(election.manifest);
+    } catch (error) {
+      if (error instanceof ServiceError && error.kind === "not-found") return undefined;
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await Promise.allSettled(this.#running);
+  }
+
+  /** New elections get their first log entry, the manifest, whether or not anyone has voted. */
+  async #discover(): Promise<void> {
+    const { router, clock, limits, logger } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        const { elections } = await router.listElections({}, { signal });
+        for (const { electionId: id, manifest } of elections) {
+          if (!this.#sealers.has(electionId(id))) this.#seal(manifest);
+        }
+      } catch (error) {
+        if (!signal.aborted)
+          logger.warn({ reason: messageOf(error) }, "elections cannot be listed; trying again");
+      }
+      await clock.sleep(limits.pollIntervalMs, signal);
+    }
+  }
+
+  #seal(manifestBytes: Uint8Array): ElectionSealer {
+    const manifest = parseManifest(manifestBytes);
+    const known = this.#sealers.get(manifest.electionId);
+    if (known) return known;
+    const election = {
+      electionId: manifest.electionId,
+      manifest,
+      manifestBytes,
+      manifestHash: sha256(manifestBytes),
+    };
+    const sealer = new ElectionSealer({ ...this.#options, election, signal: this.#stop.signal });
+    this.#sealers.set(manifest.electionId, sealer);
+    this.#run(sealer.run(), () => {});
+    return sealer;
+  }
+
+  /**
+   * A message that is malformed, or whose records do not verify, is parked and reported. It costs nothing but the time
+   * until the shard is asked: its records, if they exist, are there.
+   */
+  async #receive(message: Message): Promise<void> {
+    const { logger, limits } = this.#options;
+    let received: RecordRuns;
+    try {
+      received = decodeRecordMessage(message.data);
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      return this.#park(message, error);
+    }
+    try {
+      const sealer = await this.sealerOf(received.electionId);
+      if (!sealer) return await this.#park(message, new FormatError("record message: no such election"));
+      sealer.receive(received.runs, message);
+    } catch (error) {
+      if (error instanceof ChainError) return this.#park(message, error);
+      logger.warn({ error }, "a message cannot be handled now and will be delivered again");
+      message.nak(limits.pollIntervalMs);
+    }
+  }
+
+  async #park(message: Message, reason: ChainError | FormatError): Promise<void> {
+    const { source, metrics, logger } = this.#options;
+    metrics.parkedMessages.inc();
+    logger.error({ reason: reason.message }, "parked a stream message that does not verify");
+    await source.park(message, reason.message);
+  }
+
+  #run(task: Promise<void>, fail: (error: unknown) => void): void {
+    const tracked = task.catch((error) => {
+      if (!this.#stop.signal.aborted) fail(error);
+    });
+    this.#running.add(tracked);
+    tracked.finally(() => this.#running.delete(tracked));
+  }
+}

@@ -1,0 +1,202 @@
+import { describe, expect, test } from "vitest";
+import { closingEntry } from "../ballot/entry.ts";
+import { segmentKey } from "../evidence/layout.ts";
+import type { SegmentEntry } from "../evidence/segment-line.ts";
+import type { Fault, Operation } from "../worm/faulty-store.ts";
+import { AuditFixture } from "./audit-fixture.ts";
+import type { ElectionLog } from "./election-log.ts";
+import { HaltError } from "./halt.ts";
+
+/** Everything the shards have beyond the log, as far as it fits into one commit. */
+function unsealed({ shards }: AuditFixture, log: ElectionLog): SegmentEntry[] {
+  return shards.records
+    .flatMap((records, shard) => records.slice(log.head.shardHeads[shard]?.sequence ?? 0))
+    .slice(0, log.room)
+    .map((record) => ({ type: "vote", record }));
+}
+
+function manifestEntry({ election }: AuditFixture): SegmentEntry {
+  return { type: "manifest", manifestHash: election.manifestHash };
+}
+
+async function sealAll(fixture: AuditFixture, log: ElectionLog): Promise<void> {
+  for (let entries = unsealed(fixture, log); entries.length > 0; entries = unsealed(fixture, log)) {
+    await log.commit(entries);
+  }
+}
+
+describe("an election's log", () => {
+  test("grows over segments and blocks, and is the same after each reopening", async () => {
+    await using fixture = await AuditFixture.create();
+    let log = await fixture.open();
+    await log.commit([manifestEntry(fixture)]);
+    for (const votes of [1, 700, 1_500, 9_000]) {
+      fixture.shards.cast(votes);
+      await sealAll(fixture, log);
+      await fixture.verify();
+      log = await fixture.open();
+    }
+    await log.commit([closingEntry(log.head.shardHeads)]);
+    const head = await fixture.verify();
+    expect(head).toMatchObject({ treeSize: 1 + 11_201 + 1, closed: true });
+    expect(await fixture.evidence.get(segmentKey(fixture.election.electionId, 9_000, 9_999))).toBeUndefined();
+  });
+
+  test("ends a commit at a block's end", async () => {
+    await using fixture = await AuditFixture.create();
+    const log = await fixture.open();
+    await log.commit([manifestEntry(fixture)]);
+    fixture.shards.cast(10_050);
+    expect(log.room).toBe(9_999);
+    await log.commit(unsealed(fixture, log));
+    expect(log.head.treeSize).toBe(10_000);
+    await expect(log.commit([])).rejects.toThrow(RangeError);
+    await sealAll(fixture, log);
+    expect(log.head.treeSize).toBe(10_051);
+    await fixture.verify();
+  });
+
+  // What one commit of two segments does: puts and reads back each segment, swaps, puts the tiles.
+  const operations: { name: string; inject: (fixture: AuditFixture, fault: Fault) => void }[] = [
+    ...[1, 2].flatMap((nth) => [
+      { name: `segment ${nth} put`, inject: onCall("evidence", "put", nth) },
+      { name: `segment ${nth} read back`, inject: onCall("evidence", "get", nth) },
+    ]),
+    { name: "tile put", inject: onCall("tiles", "put", 1) },
+    { name: "last tile put", inject: onCall("tiles", "put", 10) },
+  ];
+
+  function onCall(store: "evidence" | "tiles", name: Operation["name"], nth: number) {
+    return (fixture: AuditFixture, fault: Fault) => {
+      let calls = 0;
+      fixture[store].fault = (operation) => (operation.name === name && ++calls === nth ? fault : undefined);
+    };
+  }
+
+  describe.each(operations)("when the $name", ({ inject }) => {
+    test.each(["before", "after"] as const)("fails %s it happened, tries again", async (fault) => {
+      await using fixture = await AuditFixture.create();
+      const log = await fixture.open();
+      await log.commit([manifestEntry(fixture)]);
+      fixture.shards.cast(1_800);
+      inject(fixture, fault);
+      await log.commit(unsealed(fixture, log));
+      fixture.noFaults();
+      expect((await fixture.verify()).treeSize).toBe(1_801);
+    });
+
+    test("is where the process dies, goes on with every record once", async () => {
+      await using fixture = await AuditFixture.create();
+      const first = new AbortController();
+      const dying = await fixture.open(first.signal);
+      await dying.commit([manifestEntry(fixture)]);
+      fixture.shards.cast(1_800);
+      inject(fixture, "hang");
+      const commit = dying.commit(unsealed(fixture, dying));
+      await expect(Promise.race([commit, died(fixture)])).resolves.toBe("dead");
+      first.abort();
+      fixture.noFaults();
+
+      // More votes came before the next process began: it must not deal those places out again.
+      fixture.shards.cast(50);
+      const log = await fixture.open();
+      await sealAll(fixture, log);
+      expect((await fixture.verify()).treeSize).toBe(1_851);
+      fixture.evidence.release();
+      fixture.tiles.release();
+      await expect(commit).rejects.toThrow();
+      expect((await fixture.verify()).treeSize).toBe(1_851);
+    });
+  });
+
+  /** Resolves once the injected call hangs: nothing else is under way then. */
+  async function died(fixture: AuditFixture): Promise<"dead"> {
+    let before = -1;
+    while (before !== fixture.evidence.operations.length + fixture.tiles.operations.length) {
+      before = fixture.evidence.operations.length + fixture.tiles.operations.length;
+      await new Promise((resolve) => setTimeout(resolve, 60));
+    }
+    return "dead";
+  }
+
+  test.each(["before", "after"] as const)("survives a swap that fails %s it happened", async (fault) => {
+    await using fixture = await AuditFixture.create();
+    const log = await fixture.open();
+    await log.commit([manifestEntry(fixture)]);
+    fixture.shards.cast(20);
+    let swaps = 0;
+    fixture.heads.fault = (operation) => (operation === "swap" && ++swaps === 1 ? fault : undefined);
+    await log.commit(unsealed(fixture, log));
+    expect((await fixture.verify()).treeSize).toBe(21);
+  });
+
+  test("halts when another process moved the head", async () => {
+    await using fixture = await AuditFixture.create();
+    const [one, other] = [await fixture.open(), await fixture.open()];
+    await one.commit([manifestEntry(fixture)]);
+    await expect(other.commit([manifestEntry(fixture)])).resolves.toMatchObject({ head: { treeSize: 1 } });
+    fixture.shards.cast(20);
+    await one.commit(unsealed(fixture, one));
+    const stale = unsealed(fixture, other).slice(0, 5);
+    await expect(other.commit(stale)).rejects.toThrow(HaltError);
+    expect(fixture.heads.heads.get(fixture.election.electionId)?.treeSize).toBe(21);
+  });
+
+  test("halts when its segment's key has other bytes", async () => {
+    await using fixture = await AuditFixture.create();
+    const log = await fixture.open();
+    await log.commit([manifestEntry(fixture)]);
+    fixture.shards.cast(20);
+    await fixture.evidence.put(segmentKey(fixture.election.electionId, 1, 20), new Uint8Array([1, 2, 3]));
+    await expect(log.commit(unsealed(fixture, log))).rejects.toThrow(/other bytes/);
+    expect(fixture.heads.heads.get(fixture.election.electionId)?.treeSize).toBe(1);
+  });
+});
+
+describe("opening a log", () => {
+  async function sealed(votes: number): Promise<AuditFixture> {
+    const fixture = await AuditFixture.create();
+    const log = await fixture.open();
+    await log.commit([manifestEntry(fixture)]);
+    fixture.shards.cast(votes);
+    await sealAll(fixture, log);
+    return fixture;
+  }
+
+  test("rebuilds the head row from the evidence alone", async () => {
+    await using fixture = await sealed(11_000);
+    const { root } = await fixture.verify();
+    fixture.heads.heads.clear();
+    const log = await fixture.open();
+    expect(log.head).toMatchObject({ treeSize: 11_001, root });
+    await fixture.verify();
+  });
+
+  test("goes on from the evidence when the head row is older", async () => {
+    await using fixture = await sealed(500);
+    const old = fixture.heads.heads.get(fixture.election.electionId);
+    fixture.shards.cast(2_500);
+    await sealAll(fixture, await fixture.open());
+    if (old) fixture.heads.heads.set(old.electionId, old);
+    expect((await fixture.open()).head.treeSize).toBe(3_001);
+    await fixture.verify();
+  });
+
+  test("refuses evidence that ends before the head", async () => {
+    await using fixture = await sealed(500);
+    const other = await AuditFixture.create();
+    await using _ = other;
+    const head = fixture.heads.heads.get(fixture.election.electionId);
+    if (head) other.heads.heads.set(head.electionId, head);
+    await expect(other.open()).rejects.toThrow(/the evidence leads to size 0/);
+  });
+
+  test("refuses two segments that begin at one index", async () => {
+    await using fixture = await sealed(500);
+    const id = fixture.election.electionId;
+    const body = await fixture.evidence.get(segmentKey(id, 1, 500));
+    await fixture.evidence.put(segmentKey(id, 1, 400), body ?? new Uint8Array());
+    fixture.heads.heads.clear();
+    await expect(fixture.open()).rejects.toThrow(/begin|overlaps|continues|holds/);
+  });
+});

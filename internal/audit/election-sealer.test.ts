@@ -1,0 +1,300 @@
+import { create } from "@bufbuild/protobuf";
+import { afterEach, describe, expect, test } from "vitest";
+import { SubmitHeadResponseSchema } from "../../gen/ts/psephos/digest/v1/digest_pb.js";
+import {
+  ConfirmSealedResponseSchema,
+  ElectionState,
+  HeadsResponseSchema,
+  ReadChainResponseSchema,
+  RunSchema,
+} from "../../gen/ts/psephos/shard/v1/shard_pb.js";
+import { ChainError } from "../ballot/chain.ts";
+import type { VoteRecord } from "../ballot/record.ts";
+import { toHex } from "../core/bytes.ts";
+import { systemClock } from "../core/clock.ts";
+import { ServiceError } from "../core/errors.ts";
+import { treeSize } from "../core/ids.ts";
+import { asHash } from "../core/sha256.ts";
+import { checkpointKey } from "../evidence/layout.ts";
+import { parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
+import { Metrics } from "../telemetry/metrics.ts";
+import { formatCheckpoint } from "../tlog/checkpoint.ts";
+import { NoteSigner, signNote } from "../tlog/note.ts";
+import { AuditFixture, silentLogger, TestShards } from "./audit-fixture.ts";
+import { ElectionSealer, type SealingState } from "./election-sealer.ts";
+import { auditMetrics } from "./metrics.ts";
+import type { Publisher } from "./publication.ts";
+import type { RecordMessage } from "./record-message.ts";
+import type { ShardRouter } from "./shard-watch.ts";
+
+/** ShardRouter's answers about shards that a test holds in memory. */
+class TestRouter {
+  shards: TestShards;
+  closed = false;
+  down = false;
+  readonly sealed: number[] = [];
+  chainReads = 0;
+
+  constructor(shards: TestShards) {
+    this.shards = shards;
+  }
+
+  readonly client: Pick<ShardRouter, "heads" | "readChain" | "confirmSealed"> = {
+    heads: async () => {
+      this.#check();
+      const heads = this.shards.heads.map(({ shard, sequence, hash }) => ({
+        shard,
+        sequence: BigInt(sequence),
+        hash,
+        castAtMicros: 0n,
+        closed: this.closed,
+        sealedSequence: 0n,
+      }));
+      const state = this.closed ? ElectionState.CLOSED : ElectionState.OPEN;
+      return create(HeadsResponseSchema, { heads, state });
+    },
+    readChain: (request) => this.#readChain(request),
+    confirmSealed: async ({ shards }) => {
+      this.#check();
+      for (const { shard, sequence } of shards ?? []) this.sealed[shard ?? 0] = Number(sequence);
+      return create(ConfirmSealedResponseSchema);
+    },
+  };
+
+  async *#readChain(request: Parameters<ShardRouter["readChain"]>[0]) {
+    this.#check();
+    this.chainReads++;
+    const records = this.shards.records[request.shard ?? 0] ?? [];
+    const first = Number(request.firstSequence);
+    const wanted = records.slice(first - 1, first - 1 + Number(request.limit));
+    for (let at = 0; at < wanted.length; at += 100) {
+      const part = wanted.slice(at, at + 100);
+      const run = create(RunSchema, {
+        shard: request.shard ?? 0,
+        firstSequence: BigInt(first + at),
+        records: part.map((record) => ({
+          voterPseudonym: record.voterPseudonym,
+          revision: record.revision,
+          sealedChoice: record.sealedChoice,
+          castAtMicros: BigInt(record.castAt),
+          hash: record.hash,
+        })),
+      });
+      yield create(ReadChainResponseSchema, { run });
+    }
+  }
+
+  #check(): void {
+    if (this.down) throw new ServiceError("unavailable", "the router is down");
+  }
+}
+
+class TestPublisher {
+  refusal: ServiceError | undefined;
+  readonly submitted: { size: number; endsBlock: boolean }[] = [];
+  readonly #signer = NoteSigner.fromSeed("psephos.test/test", new Uint8Array(32).fill(1));
+
+  readonly client: Publisher = {
+    submitHead: async ({ treeSize: size, root, endsBlock }) => {
+      if (this.refusal) throw this.refusal;
+      this.submitted.push({ size: Number(size), endsBlock: endsBlock ?? false });
+      const text = formatCheckpoint({
+        origin: "psephos.test/test",
+        size: treeSize(size ?? 0n),
+        root: asHash(root ?? new Uint8Array()),
+      });
+      const note = signNote(text, [this.#signer]);
+      return create(SubmitHeadResponseSchema, { note });
+    },
+  };
+}
+
+class TestMessage implements RecordMessage {
+  readonly data = new Uint8Array();
+  acked = 0;
+  naked = 0;
+  ack(): void {
+    this.acked++;
+  }
+  nak(): void {
+    this.naked++;
+  }
+}
+
+const stops: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const stop of stops.splice(0)) await stop();
+});
+
+async function start(fixture: AuditFixture) {
+  const router = new TestRouter(fixture.shards);
+  const publisher = new TestPublisher();
+  const stop = new AbortController();
+  const sealer = new ElectionSealer({
+    election: fixture.election,
+    stores: fixture.stores,
+    router: router.client as ShardRouter,
+    publisher: publisher.client,
+    limits: { headIntervalMs: 20, pollIntervalMs: 30, bufferRecords: 30_000 },
+    metrics: auditMetrics(new Metrics({ service: "test" })),
+    clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 30), signal) },
+    logger: silentLogger,
+    signal: stop.signal,
+  });
+  const running = sealer.run();
+  const end = async () => {
+    stop.abort();
+    await running;
+  };
+  stops.push(end);
+  const until = async (state: SealingState, size?: number) => {
+    const limit = AbortSignal.timeout(8_000);
+    for await (const status of sealer.status.watch(limit)) {
+      if (status.state === state && (size === undefined || status.head?.treeSize === size)) return status;
+    }
+    throw new Error(
+      `still ${JSON.stringify(sealer.status.current.state)} at ${sealer.status.current.head?.treeSize}`,
+    );
+  };
+  return { sealer, router, publisher, until, end };
+}
+
+describe("sealing an election", () => {
+  test("seals what the stream brings, acknowledges it, and closes the log", async () => {
+    await using fixture = await AuditFixture.create();
+    const { sealer, router, publisher, until } = await start(fixture);
+    await until("sealing", 1);
+    const message = new TestMessage();
+    sealer.receive(fixture.shards.cast(300), message);
+    expect(message.acked).toBe(0);
+    await until("sealing", 301);
+    expect(message.acked).toBe(1);
+    expect(router.chainReads).toBe(0);
+    router.closed = true;
+    await until("complete", 302);
+    await expect.poll(() => publisher.submitted.at(-1)).toEqual({ size: 302, endsBlock: true });
+    await expect.poll(() => router.sealed).toEqual(fixture.shards.heads.map(({ sequence }) => sequence));
+    const json = await fixture.evidence.get(checkpointKey(fixture.election.electionId, 1));
+    const head = await fixture.verify();
+    expect(parseVoteCheckpoint(json ?? new Uint8Array())).toMatchObject({ number: 1, treeSize: 302 });
+    expect(head.closed).toBe(true);
+  });
+
+  test("reads from the shards whatever the stream never brought", async () => {
+    await using fixture = await AuditFixture.create();
+    const { sealer, router, until } = await start(fixture);
+    await until("sealing", 1);
+    fixture.shards.cast(500);
+    sealer.receive(fixture.shards.cast(40), new TestMessage());
+    await until("sealing", 541);
+    expect(router.chainReads).toBeGreaterThan(0);
+    await fixture.verify();
+  });
+
+  test("signs every block's end in order, and only the newest head between", async () => {
+    await using fixture = await AuditFixture.create();
+    fixture.shards.cast(21_000);
+    const { publisher, router, until } = await start(fixture);
+    await until("sealing", 21_001);
+    router.closed = true;
+    await until("complete", 21_002);
+    await expect.poll(() => publisher.submitted.at(-1)?.size).toBe(21_002);
+    const ends = publisher.submitted.filter(({ endsBlock }) => endsBlock).map(({ size }) => size);
+    expect(ends).toEqual([10_000, 20_000, 21_002]);
+    const sizes = publisher.submitted.map(({ size }) => size);
+    expect(sizes).toEqual(sizes.toSorted((a, b) => a - b));
+    await fixture.verify();
+  });
+
+  test("goes on sealing while the Publisher is away, and catches up with the blocks", async () => {
+    await using fixture = await AuditFixture.create();
+    fixture.shards.cast(10_500);
+    const { publisher, until } = await start(fixture);
+    publisher.refusal = new ServiceError("unavailable", "away");
+    await until("sealing", 10_501);
+    publisher.refusal = undefined;
+    await expect
+      .poll(() => publisher.submitted.map(({ size }) => size).filter((size) => size > 1), { timeout: 5_000 })
+      .toEqual([10_000, 10_501]);
+  });
+
+  test("writes the checkpoint of a block that was finished before a restart", async () => {
+    await using fixture = await AuditFixture.create();
+    fixture.shards.cast(10_500);
+    const first = await start(fixture);
+    first.publisher.refusal = new ServiceError("unavailable", "away");
+    await first.until("sealing", 10_501);
+    await first.end();
+    const key = checkpointKey(fixture.election.electionId, 1);
+    expect(await fixture.evidence.get(key)).toBeUndefined();
+    const second = await start(fixture);
+    await expect.poll(() => fixture.evidence.get(key), { timeout: 5_000 }).toBeDefined();
+    expect(second.publisher.submitted[0]).toEqual({ size: 10_000, endsBlock: true });
+  });
+
+  test("halts when the Publisher finds a fork, and says why", async () => {
+    await using fixture = await AuditFixture.create();
+    const { publisher, sealer, until } = await start(fixture);
+    await until("sealing", 1);
+    publisher.refusal = new ServiceError("data-loss", "does not extend size 1", { reason: "FORKED_HEAD" });
+    sealer.receive(fixture.shards.cast(10), new TestMessage());
+    const { haltedBecause } = await until("halted");
+    expect(haltedBecause).toMatch(/Publisher refused.*does not extend/);
+    const late = new TestMessage();
+    sealer.receive(fixture.shards.cast(5), late);
+    expect(late.acked).toBe(1);
+  });
+
+  test("halts when a shard's own chain does not verify, naming shard and sequence", async () => {
+    await using fixture = await AuditFixture.create();
+    fixture.shards.cast(200);
+    const changed = fixture.shards.records[2]?.[4];
+    if (changed) fixture.shards.records[2]?.splice(4, 1, { ...changed, sealedChoice: new Uint8Array(63) });
+    const { until } = await start(fixture);
+    const { haltedBecause } = await until("halted");
+    expect(haltedBecause).toMatch(/^shard 2, sequence 5: /);
+  });
+
+  test("halts when a shard goes back behind what is sealed", async () => {
+    await using fixture = await AuditFixture.create();
+    fixture.shards.cast(200);
+    const { router, until } = await start(fixture);
+    await until("sealing", 201);
+    router.shards = new TestShards(fixture.election);
+    const { haltedBecause } = await until("halted");
+    expect(haltedBecause).toMatch(/restored from a backup/);
+  });
+
+  test("refuses a message that does not verify, and reads the truth from the shard", async () => {
+    await using fixture = await AuditFixture.create();
+    const { sealer, until } = await start(fixture);
+    await until("sealing", 1);
+    const runs = fixture.shards.cast(50);
+    const forged = runs.map((run) => run.map((record): VoteRecord => ({ ...record, revision: 2 })));
+    expect(() => sealer.receive(forged, new TestMessage())).toThrow(ChainError);
+    await until("sealing", 51);
+    await fixture.verify();
+  });
+
+  test("waits while the shards cannot be reached", async () => {
+    await using fixture = await AuditFixture.create();
+    fixture.shards.cast(50);
+    const { router, until } = await start(fixture);
+    router.down = true;
+    await until("sealing", 1);
+    router.down = false;
+    await until("sealing", 51);
+  });
+
+  test("stands by when its lease is lost, and goes on when it has it again", async () => {
+    await using fixture = await AuditFixture.create();
+    const { until } = await start(fixture);
+    await until("sealing", 1);
+    fixture.shards.cast(50);
+    fixture.heads.lost.abort();
+    await until("standby");
+    fixture.heads.renew();
+    const { head } = await until("sealing", 51);
+    expect(toHex(head?.root ?? new Uint8Array())).toBe(toHex((await fixture.verify()).root));
+  });
+});

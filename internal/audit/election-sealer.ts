@@ -1,0 +1,338 @@
+import { ChainError } from "../ballot/chain.ts";
+import { closingEntry } from "../ballot/entry.ts";
+import type { VoteRecord } from "../ballot/record.ts";
+import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import { type Sequence, type ShardId, shardId } from "../core/ids.ts";
+import type { SegmentEntry } from "../evidence/segment-line.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { AuditedElection, ElectionLog, LogStores } from "./election-log.ts";
+import { sameHeads } from "./evidence-replay.ts";
+import { Feed } from "./feed.ts";
+import { HaltError } from "./halt.ts";
+import type { Lease, LogHead } from "./head.ts";
+import type { AuditMetrics } from "./metrics.ts";
+import { openLog } from "./open-log.ts";
+import { Publication, type Publisher } from "./publication.ts";
+import { RecordBuffer } from "./record-buffer.ts";
+import type { RecordMessage } from "./record-message.ts";
+import { retry } from "./retry.ts";
+import { type ShardRouter, ShardWatch } from "./shard-watch.ts";
+
+export interface SealingLimits {
+  /** A head at the latest this long after the first unsealed vote arrived. */
+  readonly headIntervalMs: number;
+  /** How often the shards themselves are looked at. */
+  readonly pollIntervalMs: number;
+  /** Records of one election held in memory. */
+  readonly bufferRecords: number;
+}
+
+export interface ElectionSealerOptions {
+  readonly election: AuditedElection;
+  readonly stores: LogStores;
+  readonly router: ShardRouter;
+  readonly publisher: Publisher;
+  readonly limits: SealingLimits;
+  readonly metrics: AuditMetrics;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+export type SealingState = "standby" | "sealing" | "complete" | "halted";
+
+/** What the world may know of an election's log. */
+export interface SealingStatus {
+  readonly state: SealingState;
+  readonly head: LogHead | undefined;
+  /** Why it is halted. */
+  readonly haltedBecause: string | undefined;
+}
+
+interface UnsealedMessage {
+  readonly message: RecordMessage;
+  /** Where its runs end. */
+  readonly ends: readonly { readonly shard: ShardId; readonly sequence: Sequence }[];
+}
+
+/** Turns one election's records into its log, from the first to the closing entry. */
+export class ElectionSealer {
+  readonly election: AuditedElection;
+  readonly status: Feed<SealingStatus>;
+  readonly #options: ElectionSealerOptions;
+  readonly #logger: Logger;
+  #buffer: RecordBuffer | undefined;
+  #log: ElectionLog | undefined;
+  #unsealed: UnsealedMessage[] = [];
+  /** When the oldest record that is ready arrived, in microseconds; undefined while none is. */
+  #waitingSince: number | undefined;
+  #wake = () => {};
+  #confirming: Promise<void> | undefined;
+
+  constructor(options: ElectionSealerOptions) {
+    this.#options = options;
+    this.election = options.election;
+    this.#logger = options.logger.child({ election: options.election.electionId });
+    this.status = new Feed<SealingStatus>({ state: "standby", head: undefined, haltedBecause: undefined });
+  }
+
+  /** Seals until the log is complete, the signal aborts or the log halts, and then resolves. It never rejects. */
+  async run(): Promise<void> {
+    const { signal } = this.#options;
+    while (!signal.aborted) {
+      const lease = await this.#becomeActive();
+      if (!lease) return;
+      const active = AbortSignal.any([signal, lease.lost]);
+      try {
+        await this.#seal(active);
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!lease.lost.aborted) return this.#halt(error);
+        this.#logger.warn({}, "lost the lease of the log; standing by");
+      } finally {
+        this.#buffer = undefined;
+        this.#log = undefined;
+        await lease[Symbol.asyncDispose]();
+      }
+      this.#publishStatus("standby");
+    }
+  }
+
+  /**
+   * Takes in the runs of a stream message. The message is acknowledged when all of them are sealed; until then the
+   * stream may deliver it again, which does no harm. Throws a ChainError when the runs do not verify: whoever sent
+   * them is not ShardRouter, or the message was damaged.
+   */
+  receive(runs: readonly (readonly VoteRecord[])[], message: RecordMessage): void {
+    const { state } = this.status.current;
+    // Whatever becomes of a log that is complete or halted, its records are in their shards.
+    if (state === "complete" || state === "halted") {
+      message.ack();
+      return;
+    }
+    const buffer = this.#buffer;
+    if (!buffer) {
+      message.nak(this.#options.limits.pollIntervalMs);
+      return;
+    }
+    for (const run of runs) buffer.offer(run);
+    const ends = runs.flatMap((run) => run.at(-1) ?? []);
+    this.#unsealed.push({ message, ends });
+    this.#acknowledge();
+    this.#noteArrival();
+  }
+
+  async #becomeActive(): Promise<Lease | undefined> {
+    const { stores, clock, limits, signal } = this.#options;
+    try {
+      while (true) {
+        const lease = await this.#retry(
+          "lock the log",
+          () => stores.heads.tryLock(this.election.electionId),
+          signal,
+        );
+        if (lease) return lease;
+        await clock.sleep(limits.pollIntervalMs, signal);
+        signal.throwIfAborted();
+      }
+    } catch (error) {
+      if (!signal.aborted) this.#halt(error);
+      return undefined;
+    }
+  }
+
+  async #seal(signal: AbortSignal): Promise<void> {
+    const { election, stores, publisher, clock, limits, router, metrics } = this.#options;
+    const common = { election, clock, logger: this.#logger, signal };
+    const log = await this.#retry("open the log", () => openLog({ ...common, stores }), signal);
+    const heads = log.head.shardHeads.map((head, shard) => ({ ...head, shard: shardId(shard), castAt: 0 }));
+    const buffer = new RecordBuffer({ heads, capacity: limits.bufferRecords });
+    this.#log = log;
+    this.#buffer = buffer;
+    this.#publishStatus(log.head.closed ? "complete" : "sealing");
+
+    // The first of the three to fail stops the others. Once the closing entry is in, there is nothing left to watch.
+    const failure = new AbortController();
+    const sealed = new AbortController();
+    const running = AbortSignal.any([signal, failure.signal]);
+    const publication = new Publication({
+      ...common,
+      evidence: stores.evidence,
+      publisher,
+      head: log.head,
+      signal: running,
+    });
+    const watch = new ShardWatch({
+      ...common,
+      electionId: election.electionId,
+      shards: election.manifest.shards,
+      router,
+      buffer,
+      sealedHeads: () => log.head.shardHeads,
+      onProgress: () => this.#noteArrival(),
+      onFetched: (records) => metrics.fetchedRecords.inc(records),
+      pollIntervalMs: limits.pollIntervalMs,
+      signal: AbortSignal.any([running, sealed.signal]),
+    });
+    await allOrNone(failure, [
+      this.#grow(log, buffer, watch, publication, running).finally(() => sealed.abort()),
+      watch.run(),
+      publication.run(),
+    ]);
+    await this.#confirming;
+  }
+
+  /** Commits until the closing entry is in. */
+  async #grow(
+    log: ElectionLog,
+    buffer: RecordBuffer,
+    watch: ShardWatch,
+    publication: Publication,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (log.head.treeSize === 0) {
+      const { manifestHash } = this.election;
+      await this.#commit(log, publication, [{ type: "manifest", manifestHash }]);
+    }
+    while (!log.head.closed) {
+      signal.throwIfAborted();
+      if (this.#due(log, buffer)) {
+        const records = buffer.take(log.room);
+        this.#waitingSince = buffer.size > 0 ? this.#options.clock.nowMicros() : undefined;
+        await this.#commit(
+          log,
+          publication,
+          records.map((record) => ({ type: "vote", record })),
+        );
+      } else if (isComplete(log, buffer, watch)) {
+        await this.#commit(log, publication, [closingEntry(log.head.shardHeads)]);
+      } else {
+        await this.#sleepUntilDue(signal);
+      }
+    }
+  }
+
+  /** A block's end is reached, or the oldest record has waited long enough. */
+  #due(log: ElectionLog, buffer: RecordBuffer): boolean {
+    if (buffer.size === 0) return false;
+    return buffer.size >= log.room || this.#waitMs() <= 0;
+  }
+
+  #waitMs(): number {
+    const { clock, limits } = this.#options;
+    if (this.#waitingSince === undefined) return limits.pollIntervalMs;
+    return limits.headIntervalMs - (clock.nowMicros() - this.#waitingSince) / 1000;
+  }
+
+  async #sleepUntilDue(signal: AbortSignal): Promise<void> {
+    const nap = new AbortController();
+    this.#wake = () => nap.abort();
+    await this.#options.clock.sleep(Math.max(1, this.#waitMs()), AbortSignal.any([signal, nap.signal]));
+  }
+
+  #noteArrival(): void {
+    const [buffer, log] = [this.#buffer, this.#log];
+    if (!buffer || !log) return;
+    if (buffer.size > 0 && this.#waitingSince === undefined) {
+      this.#waitingSince = this.#options.clock.nowMicros();
+      this.#wake();
+    }
+    if (buffer.size >= log.room) this.#wake();
+  }
+
+  /** A commit, and the two steps that follow it: the Publisher hears of the head, the stream and the router let go. */
+  async #commit(log: ElectionLog, publication: Publication, entries: readonly SegmentEntry[]): Promise<void> {
+    const { metrics } = this.#options;
+    const started = performance.now();
+    const { head } = await log.commit(entries);
+    metrics.commitSeconds.observe((performance.now() - started) / 1000);
+    metrics.sealedEntries.inc(entries.length);
+    publication.announce(head);
+    this.#publishStatus(head.closed ? "complete" : "sealing");
+    this.#acknowledge();
+    this.#confirm(log);
+  }
+
+  /** Lets go of the stream's messages whose records are all sealed. */
+  #acknowledge(): void {
+    const sealed = this.#log?.head.shardHeads;
+    if (!sealed) return;
+    this.#unsealed = this.#unsealed.filter(({ message, ends }) => {
+      const waits = ends.some(({ shard, sequence }) => sequence > (sealed[shard]?.sequence ?? 0));
+      if (!waits) message.ack();
+      return waits;
+    });
+  }
+
+  /** Tells the router how far the shards are sealed, one call at a time, always with the newest heads. */
+  #confirm(log: ElectionLog): void {
+    this.#confirming ??= this.#sendConfirmations(log).finally(() => {
+      this.#confirming = undefined;
+    });
+  }
+
+  async #sendConfirmations(log: ElectionLog): Promise<void> {
+    const { router, signal } = this.#options;
+    let sent: LogHead | undefined;
+    try {
+      while (sent !== log.head) {
+        sent = log.head;
+        const shards = sent.shardHeads.map(({ sequence }, shard) => ({ shard, sequence: BigInt(sequence) }));
+        await router.confirmSealed({ electionId: sent.electionId, shards }, { signal });
+      }
+    } catch (error) {
+      // It only spares the router work; the next commit says it again.
+      this.#logger.debug(
+        { reason: messageOf(error) },
+        "the router did not hear how far the shards are sealed",
+      );
+    }
+  }
+
+  #halt(error: unknown): void {
+    this.#logger.fatal({ error }, "sealing is halted: a human has to look before anything more is sealed");
+    this.#options.metrics.halted.set({ election: this.election.electionId }, 1);
+    const { head } = this.status.current;
+    this.status.publish({ state: "halted", head, haltedBecause: haltReason(error) });
+    for (const { message } of this.#unsealed.splice(0)) message.ack();
+  }
+
+  #publishStatus(state: SealingState): void {
+    const head = this.#log?.head ?? this.status.current.head;
+    this.status.publish({ state, head, haltedBecause: undefined });
+    if (head) this.#options.metrics.treeSize.set({ election: head.electionId }, head.treeSize);
+  }
+
+  #retry<T>(step: string, attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    return retry(step, attempt, { clock: this.#options.clock, logger: this.#logger, signal });
+  }
+}
+
+/** Every shard is final, and all of its records are sealed, the very ones it ends with. */
+function isComplete(log: ElectionLog, buffer: RecordBuffer, { finalHeads }: ShardWatch): boolean {
+  if (!finalHeads || buffer.size > 0) return false;
+  if (sameHeads(finalHeads, log.head.shardHeads)) return true;
+  const wrong = finalHeads.findIndex((final, shard) => {
+    const sealed = log.head.shardHeads[shard];
+    return sealed !== undefined && final.sequence === sealed.sequence && !sameHeads([final], [sealed]);
+  });
+  if (wrong >= 0)
+    throw new HaltError(`shard ${wrong} was closed with another last record than the one sealed`);
+  return false;
+}
+
+/** Waits for all tasks; the first to fail aborts `failure`, which the others heed, and its error is the one thrown. */
+async function allOrNone(failure: AbortController, tasks: readonly Promise<void>[]): Promise<void> {
+  await Promise.all(tasks.map((task) => task.catch((error) => failure.abort(error))));
+  failure.signal.throwIfAborted();
+}
+
+/** Only errors written for operators are shown; the log has the rest. */
+function haltReason(error: unknown): string {
+  if (error instanceof HaltError || error instanceof ChainError) return error.message;
+  return error instanceof Error
+    ? `unexpected ${error.name}: see the log of audit-service`
+    : "unexpected error";
+}

@@ -1,0 +1,41 @@
+import type { Counter, Gauge, Histogram, Metrics } from "../telemetry/metrics.ts";
+
+export interface AuditMetrics {
+  readonly sealedEntries: Counter;
+  readonly fetchedRecords: Counter;
+  readonly parkedMessages: Counter;
+  readonly commitSeconds: Histogram;
+  readonly treeSize: Gauge<"election">;
+  readonly halted: Gauge<"election">;
+}
+
+export function auditMetrics(metrics: Metrics): AuditMetrics {
+  return {
+    sealedEntries: metrics.counter({
+      name: "psephos_audit_sealed_entries_total",
+      help: "Log entries committed by this process.",
+    }),
+    fetchedRecords: metrics.counter({
+      name: "psephos_audit_fetched_records_total",
+      help: "Records read from their shard because the stream did not bring them.",
+    }),
+    parkedMessages: metrics.counter({
+      name: "psephos_audit_parked_messages_total",
+      help: "Stream messages that are malformed or do not verify, parked for a human.",
+    }),
+    commitSeconds: metrics.histogram({
+      name: "psephos_audit_commit_seconds",
+      help: "From a commit's first segment to its last tile.",
+    }),
+    treeSize: metrics.gauge({
+      name: "psephos_audit_tree_size",
+      help: "Entries in an election's log.",
+      labels: ["election"],
+    }),
+    halted: metrics.gauge({
+      name: "psephos_audit_halted",
+      help: "1 when an election's log halted and a human has to look.",
+      labels: ["election"],
+    }),
+  };
+}

@@ -1,0 +1,146 @@
+import type { Client } from "@connectrpc/connect";
+import { ElectionState, type Head, type ShardRouterService } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
+import type { ShardHead } from "../ballot/shard-head.ts";
+import { equalBytes } from "../core/bytes.ts";
+import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import { type ElectionId, sequence, shardId } from "../core/ids.ts";
+import { asHash } from "../core/sha256.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { HaltError, isFatal } from "./halt.ts";
+import type { RecordBuffer } from "./record-buffer.ts";
+import { decodeRun } from "./record-message.ts";
+
+/** What AuditService needs of ShardRouter. */
+export type ShardRouter = Pick<
+  Client<typeof ShardRouterService>,
+  "listElections" | "getElection" | "heads" | "readChain" | "confirmSealed"
+>;
+
+export interface ShardWatchOptions {
+  readonly electionId: ElectionId;
+  readonly shards: number;
+  readonly router: ShardRouter;
+  readonly buffer: RecordBuffer;
+  /** The sealed head of each shard, as of now. */
+  readonly sealedHeads: () => readonly ShardHead[];
+  /** Called when records were read from the shards, or the final sequences are known. */
+  readonly onProgress: () => void;
+  readonly onFetched: (records: number) => void;
+  readonly pollIntervalMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** A shard's state at a poll. */
+interface Observation {
+  /** How far the shard was. */
+  readonly known: number;
+  /** How far the buffer was. */
+  readonly tail: number;
+}
+
+/**
+ * Looks at the shards themselves, which are the truth, while the stream is only the quick way. One rule covers lost
+ * messages, gaps, a wiped or absent stream and a restart: what a shard had one poll ago, and what the buffer has not
+ * moved towards since, is read from the shard.
+ */
+export class ShardWatch {
+  readonly #options: ShardWatchOptions;
+  #observations: (Observation | undefined)[] = [];
+  #finalHeads: readonly ShardHead[] | undefined;
+
+  constructor(options: ShardWatchOptions) {
+    this.#options = options;
+  }
+
+  /** Each shard's last head, once the election is closed and every one of them is final. */
+  get finalHeads(): readonly ShardHead[] | undefined {
+    return this.#finalHeads;
+  }
+
+  /** Polls until the signal aborts. Rejects with what must halt the election. */
+  async run(): Promise<void> {
+    const { clock, logger, signal, pollIntervalMs } = this.#options;
+    for (let first = true; !signal.aborted; first = false) {
+      let behind = false;
+      try {
+        behind = await this.#poll(first);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (isFatal(error)) throw error;
+        logger.warn({ reason: messageOf(error) }, "the shards cannot be read; trying again");
+      }
+      if (!behind) await clock.sleep(pollIntervalMs, signal);
+    }
+  }
+
+  /** Answers whether there is more to read at once. At the first poll everything a shard has counts as late. */
+  async #poll(first: boolean): Promise<boolean> {
+    const { router, electionId, buffer, signal, shards } = this.#options;
+    // Taken before the answer: sealing goes on meanwhile, and an answer that is older than it proves nothing.
+    const sealed = this.#options.sealedHeads();
+    const { heads, state } = await router.heads({ electionId }, { signal });
+    let behind = false;
+    const observations: (Observation | undefined)[] = [];
+    for (const head of heads) {
+      const shard = shardId(head.shard);
+      this.#compare(head, sealed[shard]);
+      const before = this.#observations[shard];
+      const late = first ? Number(head.sequence) : stalledAt(before, buffer.tail(shard));
+      if (late > buffer.tail(shard)) behind = (await this.#read(head, late)) || behind;
+      observations[shard] = { known: Number(head.sequence), tail: buffer.tail(shard) };
+    }
+    this.#observations = observations;
+    if (state === ElectionState.CLOSED && heads.length === shards && heads.every((head) => head.closed)) {
+      this.#finalHeads = heads.map((head) => ({
+        sequence: sequence(head.sequence),
+        hash: asHash(head.hash),
+      }));
+      this.#options.onProgress();
+    }
+    return behind;
+  }
+
+  /** Records that are sealed are still in the shard, unless somebody changed or replaced its database. */
+  #compare(head: Head, sealed: ShardHead | undefined): void {
+    if (!sealed) throw new HaltError(`the election has no shard ${head.shard}`);
+    if (Number(head.sequence) < sealed.sequence) {
+      throw new HaltError(
+        `shard ${head.shard} ends at sequence ${head.sequence}, and sequence ${sealed.sequence} is sealed: ` +
+          "its database was restored from a backup or truncated",
+      );
+    }
+    if (Number(head.sequence) === sealed.sequence && !equalBytes(head.hash, sealed.hash)) {
+      throw new HaltError(
+        `shard ${head.shard} has another record at sequence ${sealed.sequence} than the one sealed`,
+      );
+    }
+  }
+
+  /** Reads up to `last` or until the buffer is full. A chain that does not verify here is broken at its source. */
+  async #read({ shard }: Head, last: number): Promise<boolean> {
+    const { router, electionId, buffer, signal, logger } = this.#options;
+    const first = buffer.tail(shardId(shard)) + 1;
+    const limit = Math.min(last - first + 1, buffer.room);
+    if (limit <= 0) return false;
+    logger.info({ shard, first_sequence: first, last_sequence: last }, "reading records from their shard");
+    let records = 0;
+    const request = { electionId, shard, firstSequence: BigInt(first), limit: BigInt(limit) };
+    for await (const { run } of router.readChain(request, { signal })) {
+      if (!run) continue;
+      const decoded = decodeRun(run);
+      if (buffer.offer(decoded) === "full") break;
+      records += decoded.length;
+      this.#options.onProgress();
+    }
+    this.#options.onFetched(records);
+    return records > 0 && buffer.tail(shardId(shard)) < last;
+  }
+}
+
+/** How far the shard was at the last poll, if the buffer has stood still since; else 0. */
+function stalledAt(before: Observation | undefined, tail: number): number {
+  return before && before.tail === tail && before.known > tail ? before.known : 0;
+}
