@@ -1,5 +1,6 @@
 import { ChainError } from "../ballot/chain.ts";
 import { FormatError } from "../ballot/format-error.ts";
+import { type ErrorKind, ServiceError } from "../core/errors.ts";
 import { ObjectConflictError, ObjectCorruptError, ObjectKeyError } from "../worm/object-store.ts";
 
 /**
@@ -23,7 +24,17 @@ const FATAL = [
   RangeError,
 ];
 
+/** What another service, or the database, has looked at and refused. The others may pass with time or a repair. */
+const REFUSALS: readonly ErrorKind[] = [
+  "invalid-argument",
+  "not-found",
+  "already-exists",
+  "failed-precondition",
+  "data-loss",
+];
+
 /** Whether trying again can only make things worse. */
 export function isFatal(error: unknown): boolean {
+  if (error instanceof ServiceError) return REFUSALS.includes(error.kind);
   return FATAL.some((type) => error instanceof type);
 }

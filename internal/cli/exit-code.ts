@@ -1,0 +1,44 @@
+import { FormatError } from "../ballot/format-error.ts";
+import { type ErrorKind, ServiceError } from "../core/errors.ts";
+
+/** What a command's exit status says. Documented in `psephos --help`. */
+export const ExitCode = {
+  ok: 0,
+  /** The check was made, and failed: something does not verify, or counts do not match. */
+  failed: 1,
+  /** The command line, a file or a request is wrong; nothing was changed. */
+  usage: 2,
+  /** A service or a file could not be reached; trying again may help. */
+  unavailable: 3,
+  /** Anything else. */
+  internal: 4,
+} as const;
+
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+/** A mistake in how a command is used, with what to do about it. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** A service that is not there, with what to do about it. */
+export class UnreachableError extends Error {
+  override readonly name = "UnreachableError";
+}
+
+const UNAVAILABLE: readonly ErrorKind[] = [
+  "unavailable",
+  "deadline-exceeded",
+  "resource-exhausted",
+  "cancelled",
+];
+
+export function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof UsageError || error instanceof FormatError) return ExitCode.usage;
+  if (error instanceof UnreachableError) return ExitCode.unavailable;
+  if (error instanceof ServiceError) {
+    if (UNAVAILABLE.includes(error.kind)) return ExitCode.unavailable;
+    return error.kind === "internal" || error.kind === "data-loss" ? ExitCode.internal : ExitCode.usage;
+  }
+  return ExitCode.internal;
+}
