@@ -22,6 +22,7 @@ import { formatCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteSigner, signNote } from "../tlog/note.ts";
 import { AuditFixture, silentLogger, TestShards } from "./audit-fixture.ts";
 import { ElectionSealer, type SealingState } from "./election-sealer.ts";
+import { sameHeads } from "./evidence-replay.ts";
 import { auditMetrics } from "./metrics.ts";
 import type { Publisher } from "./publication.ts";
 import type { RecordMessage } from "./record-message.ts";
@@ -274,6 +275,21 @@ describe("sealing an election", () => {
     expect(() => sealer.receive(forged, new TestMessage())).toThrow(ChainError);
     await until("sealing", 51);
     await fixture.verify();
+  });
+
+  test("seals nothing that only the stream has said", async () => {
+    await using fixture = await AuditFixture.create();
+    const { sealer, until } = await start(fixture);
+    await until("sealing", 1);
+    const forged = new TestShards(fixture.election).cast(60);
+    sealer.receive(forged, new TestMessage());
+    fixture.shards.cast(80);
+    await until("sealing", 81);
+    const { shardHeads } = await fixture.verify();
+    expect(shardHeads.map(({ sequence }) => sequence)).toEqual(
+      fixture.shards.heads.map(({ sequence }) => sequence),
+    );
+    expect(sameHeads(shardHeads, fixture.shards.heads)).toBe(true);
   });
 
   test("waits while the shards cannot be reached", async () => {

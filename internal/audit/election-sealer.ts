@@ -9,7 +9,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { AuditedElection, ElectionLog, LogStores } from "./election-log.ts";
 import { sameHeads } from "./evidence-replay.ts";
 import { Feed } from "./feed.ts";
-import { HaltError } from "./halt.ts";
+import { HaltError, isFatal } from "./halt.ts";
 import type { Lease, LogHead } from "./head.ts";
 import type { AuditMetrics } from "./metrics.ts";
 import { openLog } from "./open-log.ts";
@@ -17,7 +17,7 @@ import { Publication, type Publisher } from "./publication.ts";
 import { RecordBuffer } from "./record-buffer.ts";
 import type { RecordMessage } from "./record-message.ts";
 import { retry } from "./retry.ts";
-import { type ShardRouter, ShardWatch } from "./shard-watch.ts";
+import { confirmHead, type ShardRouter, ShardWatch } from "./shard-watch.ts";
 
 export interface SealingLimits {
   /** A head at the latest this long after the first unsealed vote arrived. */
@@ -50,6 +50,10 @@ export interface SealingStatus {
   readonly haltedBecause: string | undefined;
 }
 
+/** How long a commit waits for records that a shard has and the stream is still to bring. */
+const CONFIRM_MS = 200;
+const CONFIRM_STEP_MS = 5;
+
 interface UnsealedMessage {
   readonly message: RecordMessage;
   /** Where its runs end. */
@@ -68,7 +72,7 @@ export class ElectionSealer {
   /** When the oldest record that is ready arrived, in microseconds; undefined while none is. */
   #waitingSince: number | undefined;
   #wake = () => {};
-  #confirming: Promise<void> | undefined;
+  #reporting: Promise<void> | undefined;
 
   constructor(options: ElectionSealerOptions) {
     this.#options = options;
@@ -181,7 +185,7 @@ export class ElectionSealer {
       watch.run(),
       publication.run(),
     ]);
-    await this.#confirming;
+    await this.#reporting;
   }
 
   /** Commits until the closing entry is in. */
@@ -199,8 +203,10 @@ export class ElectionSealer {
     while (!log.head.closed) {
       signal.throwIfAborted();
       if (this.#due(log, buffer)) {
+        await this.#confirm(buffer, signal);
         const records = buffer.take(log.room);
         this.#waitingSince = buffer.size > 0 ? this.#options.clock.nowMicros() : undefined;
+        if (records.length === 0) continue;
         await this.#commit(
           log,
           publication,
@@ -218,6 +224,23 @@ export class ElectionSealer {
   #due(log: ElectionLog, buffer: RecordBuffer): boolean {
     if (buffer.size === 0) return false;
     return buffer.size >= log.room || this.#waitMs() <= 0;
+  }
+
+  /** Has the shards confirm what the stream brought, and gives what is still on its way a moment to arrive. */
+  async #confirm(buffer: RecordBuffer, signal: AbortSignal): Promise<void> {
+    const { router, clock } = this.#options;
+    try {
+      const { heads } = await router.heads({ electionId: this.election.electionId }, { signal });
+      for (const head of heads) confirmHead(buffer, head, this.#logger);
+    } catch (error) {
+      if (isFatal(error)) throw error;
+      this.#logger.warn(
+        { reason: messageOf(error) },
+        "the shards cannot confirm their records; trying again",
+      );
+    }
+    const deadline = clock.nowMicros() + CONFIRM_MS * 1000;
+    while (buffer.behind && clock.nowMicros() < deadline) await clock.sleep(CONFIRM_STEP_MS, signal);
   }
 
   #waitMs(): number {
@@ -252,7 +275,7 @@ export class ElectionSealer {
     publication.announce(head);
     this.#publishStatus(head.closed ? "complete" : "sealing");
     this.#acknowledge();
-    this.#confirm(log);
+    this.#reportSealed(log);
   }
 
   /** Lets go of the stream's messages whose records are all sealed. */
@@ -267,13 +290,13 @@ export class ElectionSealer {
   }
 
   /** Tells the router how far the shards are sealed, one call at a time, always with the newest heads. */
-  #confirm(log: ElectionLog): void {
-    this.#confirming ??= this.#sendConfirmations(log).finally(() => {
-      this.#confirming = undefined;
+  #reportSealed(log: ElectionLog): void {
+    this.#reporting ??= this.#sendSealed(log).finally(() => {
+      this.#reporting = undefined;
     });
   }
 
-  async #sendConfirmations(log: ElectionLog): Promise<void> {
+  async #sendSealed(log: ElectionLog): Promise<void> {
     const { router, signal } = this.#options;
     let sent: LogHead | undefined;
     try {

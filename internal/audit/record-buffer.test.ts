@@ -8,6 +8,16 @@ import { RecordBuffer } from "./record-buffer.ts";
 
 const election = testElection({ shards: 2 });
 
+/** Has the shards confirm everything, and takes it. */
+function takeAll(buffer: RecordBuffer, { records }: TestShards, limit = 1_000): VoteRecord[] {
+  for (const chain of records) {
+    for (const record of chain.filter(({ shard, sequence }) => sequence <= buffer.tail(shard)).slice(-1)) {
+      buffer.confirm(record.shard, record);
+    }
+  }
+  return buffer.take(limit);
+}
+
 function setUp(options: { votes: number; capacity?: number }) {
   const shards = new TestShards(election);
   shards.cast(options.votes);
@@ -25,7 +35,7 @@ describe("a record buffer", () => {
       fc.property(
         fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 9 })), { maxLength: 60 }),
         (pieces) => {
-          const { chain, buffer } = setUp({ votes: 40 });
+          const { chain, shards, buffer } = setUp({ votes: 40 });
           for (const [at, length] of pieces) {
             const start = at % chain.length;
             buffer.offer(chain.slice(start, start + length));
@@ -34,7 +44,7 @@ describe("a record buffer", () => {
             pieces.flatMap(([at, length]) => chain.slice(at % chain.length, (at % chain.length) + length)),
           );
           const contiguous = chain.findIndex((record) => !seen.has(record));
-          expect(buffer.take(1_000)).toEqual(chain.slice(0, contiguous < 0 ? chain.length : contiguous));
+          expect(takeAll(buffer, shards)).toEqual(chain.slice(0, contiguous < 0 ? chain.length : contiguous));
           buffer.offer(chain);
           expect(buffer.tail(shardId(0))).toBe(chain.length);
         },
@@ -44,22 +54,22 @@ describe("a record buffer", () => {
   });
 
   test("refuses a record that was changed, and is none the worse", () => {
-    const { chain, buffer } = setUp({ votes: 40 });
+    const { chain, shards, buffer } = setUp({ votes: 40 });
     const changed = chain.map(
       (record, i): VoteRecord => (i === 3 ? { ...record, castAt: record.castAt + 1 } : record),
     );
     expect(() => buffer.offer(changed)).toThrow(ChainError);
     expect(buffer.size).toBe(0);
     expect(buffer.offer(chain)).toBe("accepted");
-    expect(buffer.take(1_000)).toEqual(chain);
+    expect(takeAll(buffer, shards)).toEqual(chain);
   });
 
   test("refuses a second, valid history of a place it has verified", () => {
-    const { chain, buffer } = setUp({ votes: 40 });
+    const { chain, shards, buffer } = setUp({ votes: 40 });
     const other = setUp({ votes: 40 }).chain;
     buffer.offer(chain.slice(0, 5));
     expect(() => buffer.offer(other.slice(0, 3))).toThrow(/another record/);
-    buffer.take(1_000);
+    takeAll(buffer, shards);
     expect(() => buffer.offer(other.slice(0, 5))).toThrow(/another record/);
   });
 
@@ -82,7 +92,7 @@ describe("a record buffer", () => {
   });
 
   test("refuses a shard the election does not have", () => {
-    const { chain, buffer } = setUp({ votes: 4 });
+    const { chain, buffer } = setUp({ votes: 40 });
     const foreign = chain.map((record) => ({ ...record, shard: shardId(7) }));
     expect(() => buffer.offer(foreign)).toThrow(/2 shards/);
   });
@@ -90,9 +100,64 @@ describe("a record buffer", () => {
   test("takes from each shard in turn when there is more than fits", () => {
     const { shards, buffer } = setUp({ votes: 200 });
     for (const run of shards.records) buffer.offer(run);
-    const first = buffer.take(10);
-    const second = buffer.take(10);
+    const first = takeAll(buffer, shards, 10);
+    const second = takeAll(buffer, shards, 10);
     expect(new Set(first.map(({ shard }) => shard))).toEqual(new Set([0]));
     expect(new Set(second.map(({ shard }) => shard))).toEqual(new Set([1]));
+  });
+
+  describe("hands out only what the shard has confirmed", () => {
+    test("up to the head it answered, at once or when the records come", () => {
+      const { chain, buffer } = setUp({ votes: 60 });
+      const [fifth, tenth] = [chain[4], chain[9]];
+      if (!fifth || !tenth) throw new Error("too few votes");
+      buffer.offer(chain.slice(0, 7));
+      expect(buffer.take(1_000)).toEqual([]);
+      buffer.confirm(shardId(0), fifth);
+      expect(buffer.take(1_000)).toEqual(chain.slice(0, 5));
+      buffer.confirm(shardId(0), tenth);
+      expect(buffer.behind).toBe(true);
+      expect(buffer.take(1_000)).toEqual([]);
+      buffer.offer(chain.slice(7, 12));
+      expect(buffer.behind).toBe(false);
+      expect(buffer.take(1_000)).toEqual(chain.slice(5, 10));
+      expect(buffer.size).toBe(2);
+    });
+
+    test("and nothing of a well-formed chain that is not the shard's own", () => {
+      const { chain, shards, buffer } = setUp({ votes: 60 });
+      const forged = setUp({ votes: 60 }).chain;
+      buffer.offer(forged.slice(0, 8));
+      const head = chain[7];
+      if (!head) throw new Error("too few votes");
+      expect(buffer.confirm(shardId(0), head)).toBe(false);
+      expect(buffer.size).toBe(0);
+      expect(buffer.offer(chain)).toBe("accepted");
+      expect(takeAll(buffer, shards)).toEqual(chain);
+    });
+
+    test("or what was read from the shard, by which what came before is confirmed", () => {
+      const { chain, buffer } = setUp({ votes: 60 });
+      buffer.offer(chain.slice(0, 6));
+      expect(buffer.offerFromShard(chain.slice(6, 9))).toBe("accepted");
+      expect(buffer.take(1_000)).toEqual(chain.slice(0, 9));
+    });
+
+    test("where the shard's word stands against the stream's", () => {
+      const { chain, buffer } = setUp({ votes: 60 });
+      const forged = setUp({ votes: 60 }).chain;
+      buffer.offer(forged.slice(0, 4));
+      expect(buffer.offerFromShard(chain.slice(4, 8))).toBe("contradicted");
+      expect(buffer.tail(shardId(0))).toBe(0);
+      expect(buffer.offerFromShard(chain.slice(0, 8))).toBe("accepted");
+      expect(buffer.take(1_000)).toEqual(chain.slice(0, 8));
+    });
+
+    test("and a shard that contradicts itself is an error", () => {
+      const { chain, buffer } = setUp({ votes: 60 });
+      const other = setUp({ votes: 60 }).chain;
+      buffer.offerFromShard(chain.slice(0, 4));
+      expect(() => buffer.offerFromShard(other.slice(4, 8))).toThrow(ChainError);
+    });
   });
 });

@@ -78,7 +78,7 @@ export class ShardWatch {
 
   /** Answers whether there is more to read at once. At the first poll everything a shard has counts as late. */
   async #poll(first: boolean): Promise<boolean> {
-    const { router, electionId, buffer, signal, shards } = this.#options;
+    const { router, electionId, buffer, signal, shards, logger } = this.#options;
     // Taken before the answer: sealing goes on meanwhile, and an answer that is older than it proves nothing.
     const sealed = this.#options.sealedHeads();
     const { heads, state } = await router.heads({ electionId }, { signal });
@@ -87,6 +87,7 @@ export class ShardWatch {
     for (const head of heads) {
       const shard = shardId(head.shard);
       this.#compare(head, sealed[shard]);
+      confirmHead(buffer, head, logger);
       const before = this.#observations[shard];
       const late = first ? Number(head.sequence) : stalledAt(before, buffer.tail(shard));
       if (late > buffer.tail(shard)) behind = (await this.#read(head, late)) || behind;
@@ -131,13 +132,30 @@ export class ShardWatch {
     for await (const { run } of router.readChain(request, { signal })) {
       if (!run) continue;
       const decoded = decodeRun(run);
-      if (buffer.offer(decoded) === "full") break;
+      const offer = buffer.offerFromShard(decoded);
+      if (offer === "contradicted") reportForgery(shard, logger);
+      if (offer !== "accepted" && offer !== "known") break;
       records += decoded.length;
       this.#options.onProgress();
     }
     this.#options.onFetched(records);
     return records > 0 && buffer.tail(shardId(shard)) < last;
   }
+}
+
+/** Confirms what the stream has brought of a shard, up to a head that the shard's router has just answered. */
+export function confirmHead(
+  buffer: RecordBuffer,
+  { shard, sequence: last, hash }: Head,
+  logger: Logger,
+): void {
+  const head = { sequence: sequence(last), hash: asHash(hash) };
+  if (!buffer.confirm(shardId(shard), head)) reportForgery(shard, logger);
+}
+
+/** Not fatal: nothing of it was sealed. But somebody writes to the stream who must not. */
+function reportForgery(shard: number, logger: Logger): void {
+  logger.error({ shard }, "the stream brought records that the shard does not have; forgot them");
 }
 
 /** How far the shard was at the last poll, if the buffer has stood still since; else 0. */
