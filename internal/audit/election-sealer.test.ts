@@ -175,7 +175,9 @@ describe("sealing an election", () => {
     await until("complete", 302);
     await expect.poll(() => publisher.submitted.at(-1)).toEqual({ size: 302, endsBlock: true });
     await expect.poll(() => router.sealed).toEqual(fixture.shards.heads.map(({ sequence }) => sequence));
-    const json = await fixture.evidence.get(checkpointKey(fixture.election.electionId, 1));
+    const key = checkpointKey(fixture.election.electionId, 1);
+    await expect.poll(() => fixture.evidence.get(key)).toBeDefined();
+    const json = await fixture.evidence.get(key);
     const head = await fixture.verify();
     expect(parseVoteCheckpoint(json ?? new Uint8Array())).toMatchObject({ number: 1, treeSize: 302 });
     expect(head.closed).toBe(true);
