@@ -65,6 +65,11 @@ export class TestShards {
     return this.#heads;
   }
 
+  /** Goes on from other chains' ends. */
+  continueFrom(heads: readonly ChainHead[]): void {
+    this.#heads = [...heads];
+  }
+
   /** Casts votes of random voters; answers the new runs, in order of shard. */
   cast(votes: number): VoteRecord[][] {
     const shards = this.#heads.length;

@@ -173,7 +173,7 @@ function notSealed(): ServiceError {
 }
 
 const STATES: Readonly<Record<SealingStatus["state"], SealingState>> = {
-  standby: SealingState.SEALING,
+  standby: SealingState.STANDBY,
   sealing: SealingState.SEALING,
   complete: SealingState.COMPLETE,
   halted: SealingState.HALTED,

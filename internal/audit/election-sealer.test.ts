@@ -35,6 +35,7 @@ class TestRouter {
   down = false;
   readonly sealed: number[] = [];
   chainReads = 0;
+  headsAsked = 0;
 
   constructor(shards: TestShards) {
     this.shards = shards;
@@ -42,6 +43,7 @@ class TestRouter {
 
   readonly client: Pick<ShardRouter, "heads" | "readChain" | "confirmSealed"> = {
     heads: async () => {
+      this.headsAsked++;
       this.#check();
       const heads = this.shards.heads.map(({ shard, sequence, hash }) => ({
         shard,
@@ -292,6 +294,31 @@ describe("sealing an election", () => {
       fixture.shards.heads.map(({ sequence }) => sequence),
     );
     expect(sameHeads(shardHeads, fixture.shards.heads)).toBe(true);
+  });
+
+  test("closes the log although the stream has records beyond a shard's end", async () => {
+    await using fixture = await AuditFixture.create();
+    const { sealer, router, until } = await start(fixture);
+    await until("sealing", 1);
+    fixture.shards.cast(40);
+    await until("sealing", 41);
+    const ahead = new TestShards(fixture.election);
+    ahead.continueFrom(fixture.shards.heads);
+    sealer.receive(ahead.cast(12), new TestMessage());
+    router.closed = true;
+    await until("complete", 42);
+    await fixture.verify();
+  });
+
+  test("does not ask the shards without pause when nothing can be confirmed", async () => {
+    await using fixture = await AuditFixture.create();
+    const { sealer, router, until } = await start(fixture);
+    await until("sealing", 1);
+    const runs = new TestShards(fixture.election).cast(9_999);
+    sealer.receive(runs, new TestMessage());
+    const before = router.headsAsked;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(router.headsAsked - before).toBeLessThan(100);
   });
 
   test("waits while the shards cannot be reached", async () => {

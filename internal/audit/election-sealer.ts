@@ -206,13 +206,17 @@ export class ElectionSealer {
         await this.#confirm(buffer, signal);
         const records = buffer.take(log.room);
         this.#waitingSince = buffer.size > 0 ? this.#options.clock.nowMicros() : undefined;
-        if (records.length === 0) continue;
+        // What there is was not confirmed: its shard is away, or it is not the shard's.
+        if (records.length === 0) {
+          await this.#options.clock.sleep(this.#options.limits.headIntervalMs, signal);
+          continue;
+        }
         await this.#commit(
           log,
           publication,
           records.map((record) => ({ type: "vote", record })),
         );
-      } else if (isComplete(log, buffer, watch)) {
+      } else if (isComplete(log, watch)) {
         await this.#commit(log, publication, [closingEntry(log.head.shardHeads)]);
       } else {
         await this.#sleepUntilDue(signal);
@@ -333,9 +337,12 @@ export class ElectionSealer {
   }
 }
 
-/** Every shard is final, and all of its records are sealed, the very ones it ends with. */
-function isComplete(log: ElectionLog, buffer: RecordBuffer, { finalHeads }: ShardWatch): boolean {
-  if (!finalHeads || buffer.size > 0) return false;
+/**
+ * Every shard is final, and all of its records are sealed, the very ones it ends with. Whatever else the stream may have
+ * brought is not a vote.
+ */
+function isComplete(log: ElectionLog, { finalHeads }: ShardWatch): boolean {
+  if (!finalHeads) return false;
   if (sameHeads(finalHeads, log.head.shardHeads)) return true;
   const wrong = finalHeads.findIndex((final, shard) => {
     const sealed = log.head.shardHeads[shard];

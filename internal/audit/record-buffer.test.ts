@@ -91,6 +91,15 @@ describe("a record buffer", () => {
     expect(buffer.room).toBe(0);
   });
 
+  test("lets runs that wait behind a gap give way to what the shard has for it", () => {
+    const { chain, buffer } = setUp({ votes: 60, capacity: 10 });
+    expect(buffer.offer(chain.slice(5, 15))).toBe("waiting");
+    expect(buffer.room).toBe(0);
+    expect(buffer.roomFromShards).toBe(10);
+    expect(buffer.offerFromShard(chain.slice(0, 8))).toBe("accepted");
+    expect(buffer.take(1_000)).toEqual(chain.slice(0, 8));
+  });
+
   test("refuses a shard the election does not have", () => {
     const { chain, buffer } = setUp({ votes: 40 });
     const foreign = chain.map((record) => ({ ...record, shard: shardId(7) }));

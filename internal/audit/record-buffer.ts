@@ -40,9 +40,14 @@ export class RecordBuffer {
     return this.#sum((shard) => shard.confirmed);
   }
 
-  /** How many more records can be offered. */
+  /** How many more records the stream may bring. */
   get room(): number {
     return this.#capacity - this.#sum((shard) => shard.size);
+  }
+
+  /** How many may be read from the shards: runs that wait behind a gap give way to the records that fill it. */
+  get roomFromShards(): number {
+    return this.#capacity - this.size;
   }
 
   /** Whether a shard is known to have records that have not come yet. */
@@ -76,6 +81,7 @@ export class RecordBuffer {
     const [first, last] = [run[0], run.at(-1)];
     if (!first || !last) return "known";
     const shard = this.#shard(first.shard, first);
+    if (run.length > this.room) for (const each of this.#shards) each.forgetWaiting();
     try {
       const offer = this.offer(run);
       if (offer === "accepted" || offer === "known") shard.confirm(last);

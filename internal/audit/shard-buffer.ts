@@ -104,9 +104,13 @@ export class ShardBuffer {
   /** Forgets what only the stream has said. The shard can be read again. */
   forgetUnconfirmed(): void {
     this.#verified.length = this.#confirmed;
+    this.#expected = undefined;
+    this.forgetWaiting();
+  }
+
+  forgetWaiting(): void {
     this.#waiting.clear();
     this.#waitingRecords = 0;
-    this.#expected = undefined;
   }
 
   /** Removes and returns up to `limit` confirmed records. */

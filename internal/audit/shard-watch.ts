@@ -124,7 +124,7 @@ export class ShardWatch {
   async #read({ shard }: Head, last: number): Promise<boolean> {
     const { router, electionId, buffer, signal, logger } = this.#options;
     const first = buffer.tail(shardId(shard)) + 1;
-    const limit = Math.min(last - first + 1, buffer.room);
+    const limit = Math.min(last - first + 1, buffer.roomFromShards);
     if (limit <= 0) return false;
     logger.info({ shard, first_sequence: first, last_sequence: last }, "reading records from their shard");
     let records = 0;

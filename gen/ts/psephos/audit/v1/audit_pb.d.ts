@@ -565,6 +565,13 @@ export enum SealingState {
    * @generated from enum value: SEALING_STATE_HALTED = 3;
    */
   HALTED = 3,
+
+  /**
+   * Another AuditService seals; this one stands by, and its head may be older.
+   *
+   * @generated from enum value: SEALING_STATE_STANDBY = 4;
+   */
+  STANDBY = 4,
 }
 
 /**
