@@ -1,0 +1,35 @@
+import { defineConfig } from "vitest/config";
+import { NODE_FLAGS } from "./deploy/local/service-process.ts";
+
+const everywhere = "{.ci,cmd,deploy,internal}/**";
+
+export default defineConfig({
+  test: {
+    // Processes, not threads: tests start children, whose lives are tied to a process. They run on the Node and with
+    // the options the services run with.
+    pool: "forks",
+    execArgv: NODE_FLAGS,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: [`${everywhere}/*.test.ts`],
+          exclude: ["**/*.integration.test.ts", "internal/integration/**"],
+          testTimeout: 30_000, // Property tests share two cores with a compiler.
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "integration",
+          include: [`${everywhere}/*.integration.test.ts`, "internal/integration/**/*.test.ts"],
+          // Each file starts servers of its own; two at once would time each other out on two cores.
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+        },
+      },
+    ],
+  },
+});
