@@ -1,0 +1,66 @@
+import { DigestService } from "../../gen/ts/psephos/digest/v1/digest_pb.js";
+import { formatAddress, grpcTls } from "../../internal/config/fields.ts";
+import { runService, type ServiceContext } from "../../internal/config/run-service.ts";
+import { CallMetrics } from "../../internal/grpc/call-metrics.ts";
+import { connectErrors } from "../../internal/grpc/connect-errors.ts";
+import { GrpcServer } from "../../internal/grpc/server.ts";
+import { ConnectEdge } from "../../internal/http/connect-edge.ts";
+import { digestCallers } from "../../internal/publisher/callers.ts";
+import { type PublisherConfig, publisherConfig } from "../../internal/publisher/config.ts";
+import { digestService, routeDigestReads } from "../../internal/publisher/digest-service.ts";
+import { publisherMetrics } from "../../internal/publisher/metrics.ts";
+import { PublicHttpServer } from "../../internal/publisher/public-http.ts";
+import { Publisher } from "../../internal/publisher/publisher.ts";
+import { SigningKey } from "../../internal/publisher/signing-key.ts";
+import { DirectoryStore } from "../../internal/worm/directory-store.ts";
+
+/** What a reader asks is an election's id and a number. */
+const MAX_REQUEST_BYTES = 4 * 1024;
+
+process.exit(await runService({ name: "publisher", config: publisherConfig, start }));
+
+async function start(context: ServiceContext<PublisherConfig>): Promise<AsyncDisposable> {
+  const { config, logger, metrics } = context;
+  const resources = new AsyncDisposableStack();
+  const counters = publisherMetrics(metrics);
+
+  const publisher = resources.use(
+    await Publisher.open({
+      key: await SigningKey.load(config.key_file),
+      logPrefix: config.log_prefix,
+      source: new DirectoryStore({ directory: config.tiles.directory }),
+      stateDirectory: config.state_directory,
+      publicDirectory: config.public_directory,
+      logger,
+      metrics: counters,
+    }),
+  );
+
+  const procedures = new ConnectEdge({
+    routes: (router) => routeDigestReads(router, publisher),
+    maxBytes: MAX_REQUEST_BYTES,
+    maxTimeoutMs: 10_000,
+    errors: connectErrors({ logger }),
+  });
+  resources.use(
+    await PublicHttpServer.listen({
+      publisher,
+      ...config.public_listen,
+      procedures,
+      logger,
+      metrics: counters,
+    }),
+  );
+
+  const server = resources.use(
+    new GrpcServer({
+      tls: grpcTls(config.tls),
+      trustDomain: config.trust_domain,
+      logger,
+      metrics: new CallMetrics({ metrics }),
+    }),
+  );
+  server.addService(DigestService, digestService(publisher), digestCallers);
+  await server.listen(formatAddress(config.listen));
+  return resources;
+}

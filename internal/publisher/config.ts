@@ -1,0 +1,32 @@
+import { z } from "zod";
+import { address, commonFields, file, tlsFiles, trustDomain } from "../config/fields.ts";
+
+/** What of an origin comes before the election: like a URL without its scheme, as tlog-checkpoint recommends. */
+const logPrefix = z
+  .string()
+  .regex(
+    /^[a-z0-9][a-z0-9.-]*(?:\/[a-z0-9._-]+)*$/,
+    "must be like a URL without its scheme, such as log.example.org/votes",
+  )
+  // An origin is at most 255 bytes, and the election id with its slash takes up to 64 of them.
+  .max(191, "must be at most 191 characters");
+
+export const publisherConfig = z.strictObject({
+  ...commonFields,
+  /** gRPC, mutual TLS: where AuditService submits heads. */
+  listen: address,
+  /** HTTP for everybody: checkpoints, tiles, entries, manifests. */
+  public_listen: address,
+  tls: tlsFiles,
+  trust_domain: trustDomain,
+  log_prefix: logPrefix,
+  /** The Ed25519 seed in base64, mode 0600. */
+  key_file: file,
+  /** The signer's memory, on a disk of its own if possible. Never shared, never restored from a backup. */
+  state_directory: file,
+  /** What is public. It can be mirrored by any static file server. */
+  public_directory: file,
+  /** Where AuditService writes tiles. It is only read. */
+  tiles: z.strictObject({ directory: file }),
+});
+export type PublisherConfig = z.infer<typeof publisherConfig>;

@@ -1,0 +1,38 @@
+import type { Counter, Histogram, Metrics } from "../telemetry/metrics.ts";
+
+export interface PublisherMetrics {
+  readonly headsSigned: Counter;
+  readonly entriesSigned: Counter;
+  /** By reason: FORKED_HEAD and STATE_MISMATCH are what alerts watch. */
+  readonly headsRefused: Counter<"reason">;
+  readonly submitSeconds: Histogram;
+  /** Requests to the public HTTP server, by status code. */
+  readonly publicRequests: Counter<"status">;
+}
+
+export function publisherMetrics(metrics: Metrics): PublisherMetrics {
+  return {
+    headsSigned: metrics.counter({
+      name: "psephos_publisher_heads_signed_total",
+      help: "Tree heads signed and published.",
+    }),
+    entriesSigned: metrics.counter({
+      name: "psephos_publisher_entries_signed_total",
+      help: "Log entries that a signed head covers for the first time.",
+    }),
+    headsRefused: metrics.counter({
+      name: "psephos_publisher_heads_refused_total",
+      help: "Offered tree heads that were not signed, by reason.",
+      labels: ["reason"],
+    }),
+    submitSeconds: metrics.histogram({
+      name: "psephos_publisher_submit_seconds",
+      help: "Time from an offered head to its published checkpoint.",
+    }),
+    publicRequests: metrics.counter({
+      name: "psephos_publisher_public_requests_total",
+      help: "Requests to the public HTTP server, by status code.",
+      labels: ["status"],
+    }),
+  };
+}

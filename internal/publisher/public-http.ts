@@ -1,0 +1,173 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { cors } from "@connectrpc/connect";
+import { toHex, utf8 } from "../core/bytes.ts";
+import { sha256 } from "../core/sha256.ts";
+import { HttpError, isFault, sendProblem } from "../http/problem.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { PublisherMetrics } from "./metrics.ts";
+import { publicFile } from "./public-path.ts";
+import type { Publisher } from "./publisher.ts";
+
+export interface PublicHttpOptions {
+  readonly publisher: Pick<Publisher, "elections" | "logKey" | "read">;
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  /** The remote procedures that are public, by their paths. */
+  readonly procedures: {
+    has(path: string): boolean;
+    serve(path: string, request: IncomingMessage, response: ServerResponse): Promise<void>;
+  };
+  readonly logger: Logger;
+  readonly metrics: PublisherMetrics;
+  readonly limits?: Partial<PublicHttpLimits>;
+}
+
+/** What one stranger can take from the others. */
+export interface PublicHttpLimits {
+  /** Connections beyond this many are closed at once. */
+  readonly connections: number;
+  /** How long the head of a request may take to arrive, and then the rest of it. */
+  readonly requestMs: number;
+  /** How long a connection may stand still, in a response that the client does not read for example. */
+  readonly idleMs: number;
+}
+
+const LIMITS: PublicHttpLimits = { connections: 512, requestMs: 10_000, idleMs: 20_000 };
+/** The longest path is under 120 bytes. What browsers add fits. */
+const MAX_HEADER_BYTES = 8 * 1024;
+const MAX_HEADERS = 64;
+/** How long a stop waits for responses under way. */
+const STOP_MS = 2000;
+
+/**
+ * The public's side, over plain HTTP for a proxy or CDN to put TLS in front: the files of the public directory, an index
+ * of the elections at `/`, and public remote procedures.
+ */
+export class PublicHttpServer implements AsyncDisposable {
+  readonly #server: Server;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  /** Resolves when the port is open; rejects when it cannot be opened. */
+  static async listen(options: PublicHttpOptions): Promise<PublicHttpServer> {
+    const limits = { ...LIMITS, ...options.limits };
+    const server = createServer(
+      {
+        maxHeaderSize: MAX_HEADER_BYTES,
+        headersTimeout: limits.requestMs,
+        requestTimeout: 2 * limits.requestMs,
+        // How often the two above are looked at.
+        connectionsCheckingInterval: Math.min(1000, limits.requestMs),
+        keepAliveTimeout: 5000,
+      },
+      requestListener(options),
+    );
+    server.maxHeadersCount = MAX_HEADERS;
+    server.maxConnections = limits.connections;
+    server.timeout = limits.idleMs;
+    server.listen(options.port, options.host);
+    await once(server, "listening");
+    return new PublicHttpServer(server);
+  }
+
+  /** Such as `http://127.0.0.1:8080`. */
+  get url(): string {
+    // A listening TCP server's address is an AddressInfo; only pipes have a string.
+    const { address, port, family } = this.#server.address() as AddressInfo;
+    return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = once(this.#server, "close");
+    this.#server.close();
+    const timer = setTimeout(() => this.#server.closeAllConnections(), STOP_MS);
+    await closed;
+    clearTimeout(timer);
+  }
+}
+
+function requestListener(
+  options: PublicHttpOptions,
+): (request: IncomingMessage, response: ServerResponse) => void {
+  const { publisher, procedures, logger, metrics } = options;
+  return (request, response) => {
+    response.once("close", () => metrics.publicRequests.inc({ status: response.statusCode }));
+    response.setHeader("Access-Control-Allow-Origin", "*");
+    response.setHeader("Access-Control-Expose-Headers", ["ETag", ...cors.exposedHeaders].join(", "));
+    response.setHeader("X-Content-Type-Options", "nosniff");
+    const path = request.url?.split("?", 1)[0] ?? "";
+    if (request.method === "OPTIONS") return preflight(response);
+    const served = procedures.has(path)
+      ? procedures.serve(path, request, response)
+      : serveFile(publisher, path, request, response);
+    served.catch((error: unknown) => {
+      if (isFault(error)) logger.error({ error }, "a public request failed");
+      if (response.headersSent) response.destroy();
+      else sendProblem(response, error);
+    });
+  };
+}
+
+async function serveFile(
+  publisher: PublicHttpOptions["publisher"],
+  path: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const file = path === "/" ? INDEX : publicFile(path);
+  if (!file) throw notFound();
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    throw new HttpError(405, "use GET or HEAD", { Allow: "GET, HEAD, OPTIONS" });
+  }
+  const bytes = file === INDEX ? await renderIndex(publisher) : await publisher.read(file.path);
+  if (!bytes) throw notFound();
+
+  const etag = `"${toHex(sha256(bytes).subarray(0, 16))}"`;
+  response.setHeader("ETag", etag);
+  response.setHeader("Cache-Control", file.cacheControl);
+  if (matches(request.headers["if-none-match"], etag)) {
+    response.writeHead(304).end();
+    return;
+  }
+  response.writeHead(200, { "Content-Type": file.contentType, "Content-Length": bytes.length });
+  // For HEAD, Node leaves the body out.
+  response.end(bytes);
+}
+
+/**
+ * Nothing else says that something is missing: tile readers fall back from a partial tile to the full one only on 404.
+ * Like every error it is not cached, because what is missing now may be published in a moment.
+ */
+function notFound(): HttpError {
+  return new HttpError(404, "there is nothing at this path");
+}
+
+const INDEX = { path: "", contentType: "application/json", cacheControl: "public, max-age=1" };
+
+/** The elections and the keys to verify them with, for people and programs who start from the address alone. */
+async function renderIndex(publisher: PublicHttpOptions["publisher"]): Promise<Uint8Array> {
+  const elections = await publisher.elections();
+  const list = elections.map((election) => ({ election_id: election, log_key: publisher.logKey(election) }));
+  return utf8(`${JSON.stringify({ elections: list }, null, 2)}\n`);
+}
+
+/** If-None-Match (RFC 9110 section 13.1.2): weak comparison with a list of tags, or any. */
+function matches(header: string | undefined, etag: string): boolean {
+  const tags = header?.split(",").map((tag) => tag.trim().replace(/^W\//, ""));
+  return tags !== undefined && (tags.includes(etag) || tags.includes("*"));
+}
+
+function preflight(response: ServerResponse): void {
+  response.writeHead(204, {
+    "Access-Control-Allow-Methods": ["HEAD", ...cors.allowedMethods].join(", "),
+    "Access-Control-Allow-Headers": ["If-None-Match", ...cors.allowedHeaders].join(", "),
+    "Access-Control-Max-Age": "86400",
+    Allow: "GET, HEAD, OPTIONS",
+  });
+  response.end();
+}

@@ -1,0 +1,55 @@
+import { utf8 } from "../core/bytes.ts";
+import type { ElectionId } from "../core/ids.ts";
+import type { Tile } from "../tlog/tile.ts";
+import { type DurableFiles, FileConflictError } from "./durable-files.ts";
+import { blockNumber, type SignedHead } from "./signed-head.ts";
+import { StateError } from "./state-error.ts";
+
+export const CHECKPOINT = "checkpoint";
+export const MANIFEST = "manifest.json";
+
+/** `checkpoints/0000000001`: the checkpoint at the end of a numbered block. */
+export function numberedCheckpoint(number: number): string {
+  return `checkpoints/${String(number).padStart(10, "0")}`;
+}
+
+/**
+ * What the public gets of one election, as files: `<election>/checkpoint`, `checkpoints/<number>`, `manifest.json` and
+ * `tile/…`. Any static file server over the directory is a complete mirror of the log.
+ */
+export class PublicLog {
+  readonly #files: DurableFiles;
+  readonly #election: ElectionId;
+
+  constructor(options: { readonly files: DurableFiles; readonly election: ElectionId }) {
+    this.#files = options.files;
+    this.#election = options.election;
+  }
+
+  /** A file by its path within the log. */
+  read = (path: string): Promise<Uint8Array | undefined> => this.#files.read(`${this.#election}/${path}`);
+
+  /**
+   * Adds what a checkpoint refers to. All of it is durable when it resolves. Throws a FileConflictError, and adds
+   * nothing, when one of them is there with other bytes.
+   */
+  async add(tiles: readonly Tile[], manifest: Uint8Array): Promise<void> {
+    const files = [...tiles, { path: MANIFEST, bytes: manifest }];
+    await this.#files.createAll(
+      files.map(({ path, bytes }) => ({ path: `${this.#election}/${path}`, bytes })),
+    );
+  }
+
+  /** Shows a signed head to the world. Of a head at the end of a block the numbered checkpoint comes first. */
+  async publish(head: SignedHead, endsBlock: boolean): Promise<void> {
+    const bytes = utf8(head.note);
+    if (endsBlock) {
+      const path = `${this.#election}/${numberedCheckpoint(blockNumber(head.size))}`;
+      await this.#files.createAll([{ path, bytes }]).catch((error: unknown) => {
+        if (!(error instanceof FileConflictError)) throw error;
+        throw new StateError(`${path} is not the checkpoint that we signed`, { cause: error });
+      });
+    }
+    await this.#files.replace({ path: `${this.#election}/${CHECKPOINT}`, bytes });
+  }
+}

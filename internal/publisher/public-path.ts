@@ -1,0 +1,45 @@
+import { isElectionId } from "../core/ids.ts";
+import { TlogError } from "../tlog/errors.ts";
+import { parseTilePath } from "../tlog/tile.ts";
+import { CHECKPOINT, MANIFEST } from "./public-log.ts";
+
+/** How a file of the public directory is served. */
+export interface PublicFile {
+  /** Its path below the public directory. */
+  readonly path: string;
+  readonly contentType: string;
+  readonly cacheControl: string;
+}
+
+const TEXT = "text/plain; charset=utf-8";
+const JSON_TYPE = "application/json";
+const BYTES = "application/octet-stream";
+/** c2sp.org/tlog-tiles allows a few seconds: through a CDN, a crowd that asks costs one request a second. */
+const BRIEFLY = "public, max-age=1";
+/** c2sp.org/tlog-tiles: a week, and never another content. */
+const FOR_GOOD = "public, max-age=604800, immutable";
+
+/**
+ * The file that a URL's path names, if it is one that can exist. Whatever is not exactly one of the few names of a log
+ * is nothing: no decoding, no normalizing, and so nothing that could lead out of the directory.
+ */
+export function publicFile(urlPath: string): PublicFile | undefined {
+  const [, election = "", name = ""] = /^\/([^/]+)\/(.+)$/.exec(urlPath) ?? [];
+  if (!isElectionId(election)) return undefined;
+  const path = `${election}/${name}`;
+  if (name === CHECKPOINT) return { path, contentType: TEXT, cacheControl: BRIEFLY };
+  if (name === MANIFEST) return { path, contentType: JSON_TYPE, cacheControl: FOR_GOOD };
+  if (/^checkpoints\/[0-9]{10}$/.test(name)) return { path, contentType: TEXT, cacheControl: FOR_GOOD };
+  if (isTilePath(name)) return { path, contentType: BYTES, cacheControl: FOR_GOOD };
+  return undefined;
+}
+
+function isTilePath(path: string): boolean {
+  try {
+    parseTilePath(path);
+    return true;
+  } catch (error) {
+    if (error instanceof TlogError) return false;
+    throw error;
+  }
+}

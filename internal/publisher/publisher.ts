@@ -1,0 +1,112 @@
+import { type ElectionId, isElectionId } from "../core/ids.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { NoteSigner } from "../tlog/note.ts";
+import { DurableFiles, type FileSystem } from "./durable-files.ts";
+import type { TileSource } from "./extend-log.ts";
+import { LogPublisher, type OfferedHead } from "./log-publisher.ts";
+import type { PublisherMetrics } from "./metrics.ts";
+import { CHECKPOINT, PublicLog } from "./public-log.ts";
+import { SignerState } from "./signer-state.ts";
+import type { SigningKey } from "./signing-key.ts";
+
+export interface PublisherOptions {
+  readonly key: SigningKey;
+  /** A log's origin is `<log prefix>/<election id>`. */
+  readonly logPrefix: string;
+  /** AuditService's tile store. */
+  readonly source: TileSource;
+  /** The signer's memory. Never shared, never restored from a backup. */
+  readonly stateDirectory: string;
+  /** What is served. */
+  readonly publicDirectory: string;
+  readonly logger: Logger;
+  readonly metrics: PublisherMetrics;
+  /** For tests. */
+  readonly fs?: FileSystem;
+}
+
+/** All logs that one key signs. */
+export class Publisher implements AsyncDisposable {
+  readonly #options: PublisherOptions;
+  readonly #state: SignerState;
+  readonly #publicFiles: DurableFiles;
+  readonly #logs = new Map<ElectionId, LogPublisher>();
+  /** The directories, once it is open. */
+  #resources = new DisposableStack();
+
+  private constructor(options: PublisherOptions, state: SignerState, publicFiles: DurableFiles) {
+    this.#options = options;
+    this.#state = state;
+    this.#publicFiles = publicFiles;
+  }
+
+  /**
+   * Takes both directories for itself and loads every log. One whose files contradict each other is reported and
+   * refuses to be signed; it does not stop the others. Throws a DirectoryLockedError when another process has them.
+   */
+  static async open(options: PublisherOptions): Promise<Publisher> {
+    const fs = options.fs && { fs: options.fs };
+    using resources = new DisposableStack();
+    const stateFiles = resources.use(await DurableFiles.open({ root: options.stateDirectory, ...fs }));
+    const publicFiles = resources.use(await DurableFiles.open({ root: options.publicDirectory, ...fs }));
+    const state = new SignerState({ files: stateFiles });
+    const publisher = new Publisher(options, state, publicFiles);
+    // A log that is public although its state is gone is loaded too, to be reported now and not at its next head.
+    const elections = new Set([...(await state.elections()), ...(await publisher.elections())]);
+    for (const election of elections) {
+      const loaded = publisher.#log(election).load();
+      await loaded.catch(() => {}); // It has been logged.
+    }
+    publisher.#resources = resources.move();
+    return publisher;
+  }
+
+  /** Answers the signed note of a head, which is public then. */
+  submit(election: ElectionId, head: OfferedHead): Promise<string> {
+    return this.#log(election).submit(head);
+  }
+
+  /** A published file, such as `vermont-2020/checkpoint`; undefined when there is none. */
+  read(path: string): Promise<Uint8Array | undefined> {
+    return this.#publicFiles.read(path);
+  }
+
+  /** The elections with a published checkpoint, in order. */
+  async elections(): Promise<ElectionId[]> {
+    const published: ElectionId[] = [];
+    for (const name of await this.#publicFiles.list()) {
+      if (!isElectionId(name)) continue;
+      if (await this.read(`${name}/${CHECKPOINT}`)) published.push(name);
+    }
+    return published.sort();
+  }
+
+  /** The key that verifies an election's checkpoints: `<origin>+<key id>+<base64>`. */
+  logKey(election: ElectionId): string {
+    return this.#signer(election).verifierKey;
+  }
+
+  /** Waits for the heads being worked on, then lets go of the directories. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#logs.values()].map((log) => log.idle()));
+    this.#resources.dispose();
+  }
+
+  #signer(election: ElectionId): NoteSigner {
+    return this.#options.key.signerFor(this.#options.logPrefix, election);
+  }
+
+  #log(election: ElectionId): LogPublisher {
+    const known = this.#logs.get(election);
+    if (known) return known;
+    const log = new LogPublisher({
+      ...this.#options,
+      election,
+      signer: this.#signer(election),
+      state: this.#state,
+      publicLog: new PublicLog({ files: this.#publicFiles, election }),
+    });
+    this.#logs.set(election, log);
+    return log;
+  }
+}
