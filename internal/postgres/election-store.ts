@@ -1,0 +1,106 @@
+// What elections there are: the table of the control instance.
+import type { ElectionId } from "../core/ids.ts";
+import { electionId } from "../core/ids.ts";
+import type { Pool } from "./pool.ts";
+
+/** `creating` until every shard has its head. It only moves forward. */
+export type ElectionState = "creating" | "open" | "closing" | "closed";
+
+export interface NewElection {
+  readonly electionId: ElectionId;
+  /** Canonical JSON. */
+  readonly manifestBytes: Uint8Array;
+  /** The instance of each shard, in order of shard. */
+  readonly placement: readonly string[];
+  /** Microseconds since 1970. */
+  readonly createdAt: number;
+}
+
+export interface StoredElection extends NewElection {
+  /** What the election is called in the tables of shards. */
+  readonly election: number;
+  readonly state: ElectionState;
+}
+
+interface Columns {
+  readonly election: number;
+  readonly election_id: string;
+  readonly manifest: Uint8Array;
+  readonly placement: string[];
+  readonly state: ElectionState;
+  readonly created_at: number;
+}
+
+const COLUMNS = "election, election_id, manifest, placement, state, created_at";
+
+export class PostgresElectionStore {
+  readonly #pool: Pool;
+
+  constructor({ pool }: { readonly pool: Pool }) {
+    this.#pool = pool;
+  }
+
+  /** Adds an election in state `creating`, unless one of its id is there. */
+  async add(election: NewElection): Promise<void> {
+    await this.#pool.execute({
+      text: `INSERT INTO elections (election_id, manifest, placement, created_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (election_id) DO NOTHING`,
+      values: [election.electionId, election.manifestBytes, election.placement, election.createdAt],
+    });
+  }
+
+  async find(id: ElectionId): Promise<StoredElection | undefined> {
+    const [row] = await this.#pool.query<Columns>({
+      name: "find-election",
+      text: `SELECT ${COLUMNS} FROM elections WHERE election_id = $1`,
+      values: [id],
+    });
+    return row && electionOf(row);
+  }
+
+  async findByNumber(election: number): Promise<StoredElection | undefined> {
+    const [row] = await this.#pool.query<Columns>({
+      name: "find-election-by-number",
+      text: `SELECT ${COLUMNS} FROM elections WHERE election = $1`,
+      values: [election],
+    });
+    return row && electionOf(row);
+  }
+
+  async stateOf(election: number): Promise<ElectionState | undefined> {
+    const [row] = await this.#pool.query<Pick<Columns, "state">>({
+      name: "election-state",
+      text: "SELECT state FROM elections WHERE election = $1",
+      values: [election],
+    });
+    return row?.state;
+  }
+
+  /** All elections that are created, in order of id. */
+  async list(): Promise<StoredElection[]> {
+    const rows = await this.#pool.query<Columns>({
+      // "C": the order of the ids' bytes, whatever the database's language thinks of hyphens.
+      text: `SELECT ${COLUMNS} FROM elections WHERE state <> 'creating' ORDER BY election_id COLLATE "C"`,
+    });
+    return rows.map(electionOf);
+  }
+
+  /** Moves an election from one state to the next. Nothing happens in another state than `from`. */
+  async advance(election: number, from: ElectionState, to: ElectionState): Promise<void> {
+    await this.#pool.execute({
+      text: "UPDATE elections SET state = $3 WHERE election = $1 AND state = $2",
+      values: [election, from, to],
+    });
+  }
+}
+
+function electionOf(row: Columns): StoredElection {
+  return {
+    election: row.election,
+    electionId: electionId(row.election_id),
+    manifestBytes: row.manifest,
+    placement: row.placement,
+    state: row.state,
+    createdAt: row.created_at,
+  };
+}

@@ -1,0 +1,108 @@
+// What this process knows of elections.
+import { type Manifest, parseManifest } from "../ballot/manifest.ts";
+import { ServiceError } from "../core/errors.ts";
+import type { ElectionId } from "../core/ids.ts";
+import { type Hash, sha256 } from "../core/sha256.ts";
+import { PromiseCache } from "../tlog/promise-cache.ts";
+import { type Availability, isUnavailable } from "./availability.ts";
+import type { ElectionState, ElectionStore, NewElection, StoredElection } from "./ports.ts";
+
+/** An election with its manifest read. All of it stays as it is but the state, which is the one it was last seen in. */
+export interface Election extends StoredElection {
+  readonly manifest: Manifest;
+  readonly manifestHash: Hash;
+}
+
+export interface ElectionsOptions {
+  readonly store: ElectionStore;
+  /** Of the control instance. */
+  readonly availability: Availability;
+}
+
+/** A manifest has up to 1 MiB. */
+const CACHED_ELECTIONS = 256;
+
+/** The elections, with those in use at hand: while the control instance is down, votes for them go on. */
+export class Elections {
+  readonly #store: ElectionStore;
+  readonly #availability: Availability;
+  readonly #cache = new PromiseCache<Election>({ limit: CACHED_ELECTIONS });
+
+  constructor({ store, availability }: ElectionsOptions) {
+    this.#store = store;
+    this.#availability = availability;
+  }
+
+  /** An election that is created. Its state may be an earlier one. Rejects with `not-found`. */
+  get(id: ElectionId): Promise<Election> {
+    return this.#cache.get(id, async () => {
+      const stored = await this.#run((store) => store.find(id));
+      if (stored !== undefined && stored.state !== "creating") return electionOf(stored);
+      // Without the id: one that names no election is whatever the caller put there, and this text is logged.
+      throw new ServiceError("not-found", "there is no such election", { reason: "UNKNOWN_ELECTION" });
+    });
+  }
+
+  /** An election with the state it has now, or while the control instance is down, the state it was last seen in. */
+  async getCurrent(id: ElectionId): Promise<Election> {
+    const election = await this.get(id);
+    try {
+      return { ...election, state: await this.#stateOf(election) };
+    } catch (error) {
+      if (isUnavailable(error)) return election;
+      throw error;
+    }
+  }
+
+  /** The manifest of an election by its number in the tables of shards. */
+  async manifestOf(number: number): Promise<Manifest> {
+    const { manifest } = await this.#cache.get(`number ${number}`, async () => {
+      const stored = await this.#run((store) => store.findByNumber(number));
+      if (stored !== undefined) return electionOf(stored);
+      throw new ServiceError(
+        "data-loss",
+        `there are votes of election number ${number}, and no such election`,
+      );
+    });
+    return manifest;
+  }
+
+  /** All that are created, in order of id. */
+  list(): Promise<StoredElection[]> {
+    return this.#run((store) => store.list());
+  }
+
+  /** Adds an election unless there is one of its id, and returns what there is, created or not. */
+  async add(election: NewElection): Promise<Election> {
+    const stored = await this.#run(async (store) => {
+      await store.add(election);
+      return store.find(election.electionId);
+    });
+    if (stored === undefined) throw new TypeError("an election that was added is not there");
+    return electionOf(stored);
+  }
+
+  /** Moves an election to its next state, if it is in state `from`, and returns it as it is then. */
+  async advance(election: Election, from: ElectionState, to: ElectionState): Promise<Election> {
+    await this.#run((store) => store.advance(election.election, from, to));
+    return { ...election, state: await this.#stateOf(election) };
+  }
+
+  async #stateOf({ election, electionId }: Election): Promise<ElectionState> {
+    const state = await this.#run((store) => store.stateOf(election));
+    if (state !== undefined) return state;
+    throw new ServiceError("data-loss", `election ${electionId} is not there any more`);
+  }
+
+  #run<T>(work: (store: ElectionStore) => Promise<T>): Promise<T> {
+    return this.#availability.run(() => work(this.#store));
+  }
+}
+
+function electionOf(stored: StoredElection): Election {
+  return {
+    ...stored,
+    manifest: parseManifest(stored.manifestBytes),
+    manifestHash: sha256(stored.manifestBytes),
+  };
+}

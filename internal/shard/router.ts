@@ -1,0 +1,252 @@
+// ShardRouterService: which instance does what.
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type {
+  AppendRequest,
+  CloseElectionRequest,
+  ConfirmSealedRequest,
+  CreateElectionRequest,
+  GetElectionRequest,
+  HeadsRequest,
+  ReadChainRequest,
+  ShardRouterService,
+} from "../../gen/ts/psephos/shard/v1/shard_pb.js";
+import { parseManifest } from "../ballot/manifest.ts";
+import { genesisHash, type VoteRecord } from "../ballot/record.ts";
+import { equalBytes } from "../core/bytes.ts";
+import type { Clock } from "../core/clock.ts";
+import { ServiceError } from "../core/errors.ts";
+import { type Sequence, type ShardId, sequence, shardId } from "../core/ids.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { isUnavailable } from "./availability.ts";
+import { type Answer, type PendingVote, UNAVAILABLE } from "./decide.ts";
+import type { Election, Elections } from "./elections.ts";
+import type { Instance } from "./instance.ts";
+import type { ShardInstance } from "./ports.ts";
+import { runMessage } from "./record-batch.ts";
+import {
+  appendResult,
+  checkCount,
+  checkElectionId,
+  checkShard,
+  electionMessage,
+  headsMessage,
+  pendingVotes,
+} from "./wire.ts";
+
+export interface ShardRouterOptions {
+  /** By name; the first is the control instance. */
+  readonly instances: ReadonlyMap<string, Instance>;
+  readonly elections: Elections;
+  /** Where the shards of a new election go; undefined where the placement map says nothing. */
+  readonly place: (shards: number) => readonly (string | undefined)[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Records in one ReadChain response: about 75 KB. */
+const PAGE_RECORDS = 500;
+
+export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
+  readonly #instances: ReadonlyMap<string, Instance>;
+  readonly #elections: Elections;
+  readonly #place: ShardRouterOptions["place"];
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  /** Instances that elections name and the placement map does not, each to be reported once. */
+  readonly #unknown = new Set<string>();
+
+  constructor({ instances, elections, place, clock, logger }: ShardRouterOptions) {
+    this.#instances = instances;
+    this.#elections = elections;
+    this.#place = place;
+    this.#clock = clock;
+    this.#logger = logger;
+  }
+
+  async append(request: AppendRequest, context: HandlerContext) {
+    const election = await this.#elections.get(checkElectionId(request.electionId));
+    const votes = pendingVotes(election, request);
+    const answers = new Map<PendingVote, Answer>();
+    const byInstance = Map.groupBy(votes, ({ shard }) => election.placement[shard] ?? "");
+    const parts = [...byInstance].map(async ([name, part]) => {
+      const decided = await this.#append(name, part, context.signal);
+      for (const [index, vote] of part.entries()) answers.set(vote, decided[index] ?? UNAVAILABLE);
+    });
+    await Promise.all(parts);
+    return { results: votes.map((vote) => appendResult(vote, answers.get(vote) ?? UNAVAILABLE)) };
+  }
+
+  /** Streams a range page by page, and reads the next page when the caller has taken the last one. */
+  async *readChain(request: ReadChainRequest) {
+    const election = await this.#elections.get(checkElectionId(request.electionId));
+    const shard = checkShard(election, request.shard, "shard");
+    const first = checkCount(request.firstSequence, "first_sequence", 1);
+    const limit = checkCount(request.limit, "limit", 0) || Number.MAX_SAFE_INTEGER;
+    const instance = this.#instanceOf(election, shard);
+    const heads = await instance.run((database) => database.readHeads(election.election));
+    const head = heads.find((head) => head.shard === shard);
+    if (head === undefined) throw lost(shard, "head");
+    const end = Math.min(head.sequence, first + limit - 1);
+    for (let next = first; next <= end; next += PAGE_RECORDS) {
+      const [from, to] = [sequence(next), sequence(Math.min(next + PAGE_RECORDS - 1, end))];
+      const key = { election: election.election, shard };
+      const records = await instance.run((database) => database.readRecords(key, from, to));
+      requireDense(records, from, to);
+      yield { run: runMessage(shard, records) };
+    }
+  }
+
+  async heads(request: HeadsRequest) {
+    const election = await this.#elections.getCurrent(checkElectionId(request.electionId));
+    const heads = await Promise.all(
+      this.#instancesOf(election).map(async ([name]) => {
+        try {
+          return await this.#instance(name).run((database) => database.readHeads(election.election));
+        } catch (error) {
+          if (isUnavailable(error)) return [];
+          throw error;
+        }
+      }),
+    );
+    return headsMessage(heads.flat(), election.state);
+  }
+
+  /**
+   * The election becomes visible, and takes votes, with its last step. A crash before it leaves an election in state
+   * `creating`, which the same call with the same bytes completes.
+   */
+  async createElection({ manifest: bytes }: CreateElectionRequest) {
+    const manifest = parseManifest(bytes);
+    const placement = this.#place(manifest.shards).map((name, shard) => {
+      if (name !== undefined) return name;
+      throw new ServiceError("failed-precondition", `the placement map has no instance for shard ${shard}`, {
+        reason: "SHARD_NOT_PLACED",
+      });
+    });
+    const election = await this.#elections.add({
+      electionId: manifest.electionId,
+      manifestBytes: bytes,
+      placement,
+      createdAt: this.#clock.nowMicros(),
+    });
+    if (!equalBytes(election.manifestBytes, bytes)) {
+      throw new ServiceError("already-exists", `there is another election ${election.electionId}`, {
+        reason: "ELECTION_EXISTS",
+      });
+    }
+    // Never again after this state: heads that are missing later are lost, and new ones would begin a second chain.
+    if (election.state !== "creating") return { election: electionMessage(election) };
+    await this.#onEachInstance(election, (database, shards) =>
+      database.createHeads(
+        election.election,
+        shards.map((shard) => ({ shard, genesis: genesisHash(election.manifestHash, shard) })),
+      ),
+    );
+    return { election: electionMessage(await this.#elections.advance(election, "creating", "open")) };
+  }
+
+  async getElection(request: GetElectionRequest) {
+    const election = await this.#elections.getCurrent(checkElectionId(request.electionId));
+    return { election: electionMessage(election) };
+  }
+
+  async listElections() {
+    return { elections: (await this.#elections.list()).map(electionMessage) };
+  }
+
+  /** Each step is done before the next begins and can be repeated, so a call that failed is completed by another. */
+  async closeElection(request: CloseElectionRequest) {
+    const known = await this.#elections.get(checkElectionId(request.electionId));
+    const election = await this.#elections.advance(known, "open", "closing");
+    if (election.state === "closed") return { election: electionMessage(election) };
+    await this.#onEachInstance(election, (database) => database.closeHeads(election.election));
+    return { election: electionMessage(await this.#elections.advance(election, "closing", "closed")) };
+  }
+
+  async confirmSealed(request: ConfirmSealedRequest) {
+    const election = await this.#elections.get(checkElectionId(request.electionId));
+    const sealed = new Map<ShardId, Sequence>();
+    request.shards.forEach(({ shard, sequence: until }, index) => {
+      const key = checkShard(election, shard, `shards[${index}].shard`);
+      const value = checkCount(until, `shards[${index}].sequence`, 0);
+      sealed.set(key, sequence(Math.max(value, sealed.get(key) ?? 0)));
+    });
+    await this.#onEachInstance(election, async (database, shards, { relay }) => {
+      const moved = shards.flatMap((shard) => {
+        const until = sealed.get(shard);
+        return until === undefined ? [] : [{ shard, sequence: until }];
+      });
+      if (moved.length === 0) return;
+      await database.confirmSealed(election.election, moved).catch(asLoss);
+      for (const { shard, sequence } of moved) relay.sealed({ election: election.election, shard }, sequence);
+    });
+    return {};
+  }
+
+  #append(name: string, votes: readonly PendingVote[], signal: AbortSignal): Promise<readonly Answer[]> {
+    const instance = this.#instances.get(name);
+    if (instance !== undefined) return instance.committer.append(votes, signal);
+    if (!this.#unknown.has(name)) {
+      this.#unknown.add(name);
+      this.#logger.error(
+        { instance: name },
+        "an election's shards are on an instance that is not configured",
+      );
+    }
+    return Promise.resolve(votes.map(() => UNAVAILABLE));
+  }
+
+  /** Does `work` on every instance of an election, all at a time; then rejects if it failed on one. */
+  async #onEachInstance(
+    election: Election,
+    work: (database: ShardInstance, shards: readonly ShardId[], instance: Instance) => Promise<void>,
+  ): Promise<void> {
+    const done = await Promise.allSettled(
+      this.#instancesOf(election).map(async ([name, shards]) => {
+        const instance = this.#instance(name);
+        await instance.run((database) => work(database, shards, instance));
+      }),
+    );
+    for (const result of done) if (result.status === "rejected") throw result.reason;
+  }
+
+  /** The instances of an election by name, each with its shards. */
+  #instancesOf({ placement }: Election): [name: string, shards: ShardId[]][] {
+    const shards = placement.map((_, shard) => shardId(shard));
+    return [...Map.groupBy(shards, (shard) => placement[shard] ?? "")];
+  }
+
+  #instanceOf(election: Election, shard: ShardId): Instance {
+    return this.#instance(election.placement[shard] ?? "");
+  }
+
+  #instance(name: string): Instance {
+    const instance = this.#instances.get(name);
+    if (instance !== undefined) return instance;
+    throw new ServiceError("unavailable", `instance ${name} is not in the placement map`, {
+      reason: "INSTANCE_UNKNOWN",
+    });
+  }
+}
+
+function requireDense(records: readonly VoteRecord[], first: Sequence, last: Sequence): void {
+  const missing = Array.from({ length: last - first + 1 }, (_, index) => first + index).find(
+    (sequence, index) => records[index]?.sequence !== sequence,
+  );
+  if (missing !== undefined) throw lost(records[0]?.shard, `record ${missing}`);
+}
+
+/** A database that had fewer votes than AuditService has sealed. */
+function asLoss(error: unknown): never {
+  if (error instanceof ServiceError && error.kind === "failed-precondition") {
+    throw new ServiceError("data-loss", "a shard has fewer votes than are sealed", {
+      reason: "SEALED_BEYOND_HEAD",
+      cause: error,
+    });
+  }
+  throw error;
+}
+
+function lost(shard: ShardId | undefined, what: string): ServiceError {
+  return new ServiceError("data-loss", `shard ${shard}: ${what} is missing`, { reason: "RECORD_MISSING" });
+}
