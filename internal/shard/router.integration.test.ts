@@ -452,6 +452,26 @@ describe("an instance that is stopped", () => {
     await expectPublished([router.publisher], await verifyChains(router, manifest));
   });
 
+  test("or hangs: the others' votes are answered soon, and its own are exact when they are repeated", async () => {
+    const proxy = await TestTcpProxy.to(postgres.server(1).port);
+    onTestFinished(() => proxy[Symbol.asyncDispose]());
+    const router = await startRouter({ ports: [postgres.server(0).port, proxy.port] });
+    const manifest = await createElection(router);
+    const all = voters(60);
+    const isOn = (instance: number) => (voter: string) => testVote(manifest, voter).shard % 2 === instance;
+    proxy.swallowAnswers();
+    const began = performance.now();
+    const answers = await router.vote(manifest, all);
+    expect(performance.now() - began).toBeLessThan(3_000);
+    all.forEach((voter, index) => {
+      expect(answers[index]).toBe(isOn(0)(voter) ? "RECORDED" : "UNAVAILABLE");
+    });
+    proxy.cut();
+    const repeated = all.filter(isOn(1));
+    await eventually(() => router.vote(manifest, repeated)).toEqual(repeated.map(() => "RECORDED"));
+    await expectPublished([router.publisher], await verifyChains(router, manifest));
+  });
+
   test("may be the control instance: elections in use go on, also where it was away from the start", async () => {
     const router = await startRouter();
     const manifest = await createElection(router);

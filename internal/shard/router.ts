@@ -43,6 +43,9 @@ export interface ShardRouterOptions {
   readonly logger: Logger;
 }
 
+/** How much later than another instance's answer one may come: many times what a group takes on a busy machine. */
+const HANGING_MS = 1_000;
+
 /** Records in one ReadChain response: about 75 KB. */
 const PAGE_RECORDS = 500;
 
@@ -72,8 +75,20 @@ export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
       const decided = await this.#append(name, part, context.signal);
       for (const [index, vote] of part.entries()) answers.set(vote, decided[index] ?? UNAVAILABLE);
     });
-    await Promise.all(parts);
+    await this.#untilHanging(parts);
     return { results: votes.map((vote) => appendResult(vote, answers.get(vote) ?? UNAVAILABLE)) };
+  }
+
+  /**
+   * Waits for the parts, but for the last ones no longer than a moment: an instance that hangs instead of failing must
+   * not hold up the answers of the others. Its votes are answered as UNAVAILABLE, and when they are repeated, their
+   * tokens tell what became of them.
+   */
+  async #untilHanging(parts: readonly Promise<void>[]): Promise<void> {
+    const over = new AbortController();
+    const patience = Promise.race(parts).then(() => this.#clock.sleep(HANGING_MS, over.signal));
+    await Promise.race([Promise.all(parts), patience]);
+    over.abort();
   }
 
   /** Streams a range page by page, and reads the next page when the caller has taken the last one. */
