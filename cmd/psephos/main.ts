@@ -1,30 +1,27 @@
-import { CommanderError } from "commander";
-import { ExitCode, exitCodeOf } from "../../internal/cli/exit-code.ts";
-import { createProgram } from "../../internal/cli/program.ts";
+import { InterruptedError } from "../../internal/cli/exit-code.ts";
+import { run } from "../../internal/cli/run.ts";
 import { createTerminal } from "../../internal/cli/terminal.ts";
-import { messageOf } from "../../internal/core/errors.ts";
 
-const terminal = createTerminal(process.stdout, process.stderr);
-const stop = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => {
-    terminal.say("\nstopping …");
-    stop.abort(new Error(`stopped by ${signal}`));
-  });
-}
+// Whoever reads our output may have had enough of it: `psephos … | head`.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
 
-process.exitCode = await run();
+let stop: AbortController | undefined;
 
-async function run(): Promise<ExitCode> {
-  let code: ExitCode = ExitCode.ok;
-  const program = createProgram({ terminal, signal: stop.signal, exit: (value) => (code = value) });
-  try {
-    await program.parseAsync(process.argv);
-    return code;
-  } catch (error) {
-    // commander has said what is wrong; --help and --version end here too, with exit code 0.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
-    terminal.say(`psephos: ${messageOf(error)}`);
-    return exitCodeOf(error);
+/** From the first call on, a signal asks the command to stop in order; the second one of a kind ends it at once. */
+function stopSignal(): AbortSignal {
+  if (stop) return stop.signal;
+  const controller = new AbortController();
+  stop = controller;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => controller.abort(new InterruptedError(`stopped by ${signal}`)));
   }
+  return controller.signal;
 }
+
+process.exitCode = await run({
+  args: process.argv.slice(2),
+  terminal: createTerminal(process.stdout, process.stderr),
+  stopSignal,
+});

@@ -2,6 +2,11 @@ import { mkdir, readdir, readFile, realpath, rm, writeFile } from "node:fs/promi
 import { dirname, join } from "node:path";
 import { FileLock } from "./lock.ts";
 
+/** Another process has the folder. */
+export class FolderInUseError extends Error {
+  override readonly name = "FolderInUseError";
+}
+
 /** A folder that one stack has for itself, and that keeps everything of it between runs. */
 export class StateFolder implements Disposable {
   readonly path: string;
@@ -23,7 +28,7 @@ export class StateFolder implements Disposable {
         (text) => `process ${text.trim()}`,
         () => "another process",
       );
-      throw new Error(
+      throw new FolderInUseError(
         `${path} is in use by ${pid}: stop that first, or choose another folder with PSEPHOS_HOME`,
       );
     }

@@ -1,5 +1,7 @@
 import { FormatError } from "../ballot/format-error.ts";
 import { type ErrorKind, ServiceError } from "../core/errors.ts";
+import { TlogError } from "../tlog/errors.ts";
+import { SourceError } from "../verify/http-source.ts";
 
 /** What a command's exit status says. Documented in `psephos --help`. */
 export const ExitCode = {
@@ -12,6 +14,8 @@ export const ExitCode = {
   unavailable: 3,
   /** Anything else. */
   internal: 4,
+  /** A signal came before the command was done: 128 and the number of SIGINT, as shells have it. */
+  interrupted: 130,
 } as const;
 
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
@@ -26,6 +30,16 @@ export class UnreachableError extends Error {
   override readonly name = "UnreachableError";
 }
 
+/** Something was checked and is not what it should be. */
+export class CheckFailedError extends Error {
+  override readonly name = "CheckFailedError";
+}
+
+/** The command was told to stop. */
+export class InterruptedError extends Error {
+  override readonly name = "InterruptedError";
+}
+
 const UNAVAILABLE: readonly ErrorKind[] = [
   "unavailable",
   "deadline-exceeded",
@@ -34,11 +48,14 @@ const UNAVAILABLE: readonly ErrorKind[] = [
 ];
 
 export function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof InterruptedError) return ExitCode.interrupted;
   if (error instanceof UsageError || error instanceof FormatError) return ExitCode.usage;
-  if (error instanceof UnreachableError) return ExitCode.unavailable;
+  if (error instanceof CheckFailedError || error instanceof TlogError) return ExitCode.failed;
+  if (error instanceof UnreachableError || error instanceof SourceError) return ExitCode.unavailable;
   if (error instanceof ServiceError) {
     if (UNAVAILABLE.includes(error.kind)) return ExitCode.unavailable;
     return error.kind === "internal" || error.kind === "data-loss" ? ExitCode.internal : ExitCode.usage;
   }
-  return ExitCode.internal;
+  // A system call that failed: a disk that is full, a file that may not be read.
+  return error instanceof Error && "syscall" in error ? ExitCode.unavailable : ExitCode.internal;
 }

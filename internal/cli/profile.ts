@@ -19,7 +19,7 @@ export const profileSchema = z.strictObject({
   audit: z.string().min(1).optional(),
   publisher: z.string().min(1).optional(),
   /** The public endpoint, http://host:port. */
-  public: z.string().min(1),
+  public: z.url({ protocol: /^https?$/ }),
   /** The evidence store's folder. */
   evidence: z.string().optional(),
   identities: z.strictObject({
@@ -34,35 +34,34 @@ export const profileSchema = z.strictObject({
 export type Profile = z.infer<typeof profileSchema>;
 export type Role = keyof Profile["identities"];
 
+export const DEFAULT_HOME = ".psephos";
+
 /** Where a local deployment keeps everything. */
 export function homeFolder(): string {
-  return process.env.PSEPHOS_HOME ?? ".psephos";
+  return process.env.PSEPHOS_HOME ?? DEFAULT_HOME;
 }
 
 export function defaultProfilePath(): string {
   return process.env.PSEPHOS_PROFILE ?? join(homeFolder(), "profile.json");
 }
 
-/** Throws a UsageError that says what to do. */
-export async function loadProfile(path: string): Promise<Profile> {
+/** The profile in a file; undefined when there is no such file. Throws a UsageError that says what is wrong with it. */
+export async function loadProfile(path: string): Promise<Profile | undefined> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    throw new UsageError(
-      `there is no profile at ${path}: start a local deployment with "npm start", or name one with --profile ` +
-        `(${messageOf(error)})`,
-    );
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw new UsageError(`the profile ${path} cannot be read: ${messageOf(error)}`);
   }
   try {
     return profileSchema.parse(JSON.parse(text));
   } catch (error) {
-    const problems =
-      error instanceof z.ZodError
-        ? error.issues
-            .map(({ path: at, message }) => `${at.join(".") || "(the file)"}: ${message}`)
-            .join("; ")
-        : messageOf(error);
-    throw new UsageError(`the profile ${path} cannot be used: ${problems}`);
+    throw new UsageError(`the profile ${path} cannot be used: ${problemsOf(error)}`);
   }
+}
+
+function problemsOf(error: unknown): string {
+  if (!(error instanceof z.ZodError)) return messageOf(error);
+  return error.issues.map(({ path, message }) => `${path.join(".") || "(the file)"}: ${message}`).join("; ");
 }

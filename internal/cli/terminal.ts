@@ -30,7 +30,8 @@ export function createTerminal(
     progress(label, total) {
       const tty = stderr.isTTY === true;
       const started = performance.now();
-      let last = 0;
+      // A terminal gets its bar at once, a log its first line only when it takes long.
+      let last = tty ? 0 : started;
       const line = (done: number, note: string) => {
         const share = total > 0 ? Math.min(1, done / total) : 1;
         const filled = Math.round(share * BAR_WIDTH);
@@ -61,7 +62,7 @@ export function createTerminal(
 
 /** 370,968 */
 export function formatCount(value: number): string {
-  return value.toLocaleString("en-US");
+  return value.toLocaleString("en-US", { maximumFractionDigits: 1 });
 }
 
 /** Columns padded to their widest cell; those named in `right` are aligned to the right. */

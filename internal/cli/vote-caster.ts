@@ -7,6 +7,7 @@ import type {
 } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
 import { ServiceError } from "../core/errors.ts";
 import { errorFromStatus } from "../grpc/status.ts";
+import { UnreachableError } from "./exit-code.ts";
 
 /** A vote to cast. The same `requestId` makes a repetition harmless. */
 export interface VoteToCast {
@@ -33,6 +34,10 @@ export interface VoteCasterOptions {
   readonly streams?: number;
   /** Votes under way on each. */
   readonly window?: number;
+  /** How often in a row a stream may break off before casting is given up; 50, ten seconds or so, unless given. */
+  readonly maxFailures?: number;
+  /** Longer without any answer is an outage to report, not a restart to wait out. */
+  readonly maxOutageMs?: number;
   readonly onProgress?: ((totals: CastTotals) => void) | undefined;
   readonly signal: AbortSignal;
 }
@@ -40,8 +45,7 @@ export interface VoteCasterOptions {
 type Request = MessageInitShape<typeof CastVotesRequestSchema>;
 
 const RETRY_MS = 200;
-/** A stream that keeps breaking off is an outage to report, not to wait out without end. */
-const MAX_FAILURES_IN_A_ROW = 50;
+const MAX_OUTAGE_MS = 60_000;
 
 /** Casts votes over streams until each is answered for good, through restarts of the service. */
 export class VoteCaster {
@@ -52,31 +56,42 @@ export class VoteCaster {
     this.#options = options;
   }
 
+  /** Rejects with the first thing that no retry would mend; votes under way may then be recorded or not. */
   async cast(votes: Iterable<VoteToCast>): Promise<CastTotals> {
     const source = votes[Symbol.iterator]();
-    const lanes = Array.from({ length: this.#options.streams ?? 8 }, () => this.#castLane(source));
+    const failure = new AbortController();
+    const signal = AbortSignal.any([this.#options.signal, failure.signal]);
+    const lanes = Array.from({ length: this.#options.streams ?? 8 }, () =>
+      this.#castLane(source, signal).catch((error: unknown) => failure.abort(error)),
+    );
     await Promise.all(lanes);
+    failure.signal.throwIfAborted();
     return this.totals;
   }
 
   /** One stream after another, the next where the last one broke off. */
-  async #castLane(source: Iterator<VoteToCast>): Promise<void> {
-    const { client, signal, onProgress } = this.#options;
+  async #castLane(source: Iterator<VoteToCast>, signal: AbortSignal): Promise<void> {
+    const { client, onProgress, maxOutageMs = MAX_OUTAGE_MS } = this.#options;
     const lane = new Lane(source, this.#options);
-    for (let failures = 0; !lane.done; ) {
-      signal.throwIfAborted();
+    let answered = performance.now();
+    while (true) {
+      let broken: unknown = new UnreachableError("the vote service ends streams without an answer");
       try {
+        signal.throwIfAborted();
         for await (const answer of client.castVotes(lane.requests(), { signal })) {
           this.#settle(lane, answer);
           onProgress?.(this.totals);
-          failures = 0;
+          answered = performance.now();
         }
       } catch (error) {
         signal.throwIfAborted();
-        if (!isTransient(error) || ++failures > MAX_FAILURES_IN_A_ROW) throw error;
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        if (!isTransient(error)) throw error;
+        broken = error;
       }
       this.totals.retried += lane.requeuePending();
+      if (lane.done) return;
+      if (performance.now() - answered > maxOutageMs) throw broken;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 

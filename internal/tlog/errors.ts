@@ -11,10 +11,13 @@ export type TlogErrorKind = "malformed" | "unverified" | "missing" | "out-of-ran
 export class TlogError extends Error {
   override readonly name = "TlogError";
   readonly kind: TlogErrorKind;
+  /** The tile or bundle that was refused, where it is a single one. */
+  readonly path: string | undefined;
 
-  constructor(kind: TlogErrorKind, message: string, options?: ErrorOptions) {
+  constructor(kind: TlogErrorKind, message: string, options: ErrorOptions & { readonly path?: string } = {}) {
     super(message, options);
     this.kind = kind;
+    this.path = options.path;
   }
 }
 
@@ -24,4 +27,9 @@ export function malformed(message: string, cause?: unknown): TlogError {
 
 export function unverified(message: string): TlogError {
   return new TlogError("unverified", message);
+}
+
+/** A tile or bundle that is not what it should be. `message` goes on from its path. */
+export function badTile(kind: TlogErrorKind, path: string, message: string, cause?: unknown): TlogError {
+  return new TlogError(kind, `${path}${message}`, { path, ...(cause === undefined ? {} : { cause }) });
 }

@@ -1,5 +1,5 @@
 import { HASH_SIZE } from "../core/sha256.ts";
-import { malformed, TlogError } from "./errors.ts";
+import { badTile, TlogError } from "./errors.ts";
 import { decodeEntryBundle, TILE_WIDTH, type TileLevel, tilePath } from "./tile.ts";
 
 /**
@@ -17,7 +17,11 @@ export async function fetchTile(
 ): Promise<Uint8Array> {
   const object = await fetchObject(fetch, level, index, width);
   if (object.bytes.length !== object.width * HASH_SIZE) {
-    throw malformed(`${object.path} is ${object.bytes.length} bytes, not ${object.width * HASH_SIZE}`);
+    throw badTile(
+      "malformed",
+      object.path,
+      ` is ${object.bytes.length} bytes, not ${object.width * HASH_SIZE}`,
+    );
   }
   return object.bytes.subarray(0, width * HASH_SIZE);
 }
@@ -33,10 +37,10 @@ export async function fetchEntryBundle(
   try {
     entries = decodeEntryBundle(object.bytes);
   } catch (error) {
-    throw error instanceof TlogError ? malformed(`${object.path}: ${error.message}`, error) : error;
+    throw error instanceof TlogError ? badTile("malformed", object.path, `: ${error.message}`, error) : error;
   }
   if (entries.length !== object.width) {
-    throw malformed(`${object.path} holds ${entries.length} entries, not ${object.width}`);
+    throw badTile("malformed", object.path, ` holds ${entries.length} entries, not ${object.width}`);
   }
   return entries.slice(0, width);
 }
@@ -56,5 +60,5 @@ async function fetchObject(
     const bytes = await fetch(path);
     if (bytes) return { path, width: served, bytes };
   }
-  throw new TlogError("missing", `${tilePath(level, index, width)} is missing`);
+  throw badTile("missing", tilePath(level, index, width), " is missing");
 }

@@ -1,7 +1,7 @@
 import { equalBytes, toHex } from "../core/bytes.ts";
 import type { TreeSize } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
-import { TlogError, unverified } from "./errors.ts";
+import { badTile, TlogError, unverified } from "./errors.ts";
 import { PromiseCache } from "./promise-cache.ts";
 import {
   type CompleteSubtree,
@@ -117,8 +117,10 @@ export class TileReader {
     const tile = new TileTree(bytes);
     const expected = above.hash(0, index % TILE_WIDTH);
     if (!equalBytes(tile.hash(TILE_HEIGHT, 0), expected)) {
-      throw unverified(
-        `${tilePath(level, index)} does not hash to ${toHex(expected)}, which the level above has for it`,
+      throw badTile(
+        "unverified",
+        tilePath(level, index),
+        ` does not hash to ${toHex(expected)}, which the level above has for it`,
       );
     }
     return tile;
@@ -164,8 +166,10 @@ export class TileReader {
       ]);
       entries.forEach((entry, position) => {
         if (!equalBytes(leafHash(entry), leaves.hash(0, position))) {
-          throw unverified(
-            `${tilePath("entries", index, width)}: entry ${index * TILE_WIDTH + position} is not the one in the tree`,
+          throw badTile(
+            "unverified",
+            tilePath("entries", index, width),
+            `: entry ${index * TILE_WIDTH + position} is not the one in the tree`,
           );
         }
       });

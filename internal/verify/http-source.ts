@@ -1,46 +1,76 @@
+import { concat } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
 
 /** Reads what is public, by path; undefined where there is nothing (404). */
 export type PublicSource = (path: string) => Promise<Uint8Array | undefined>;
 
-const TIMEOUT_MS = 15_000;
-const ATTEMPTS = 4;
+/** Something at the other end that is neither the object nor "there is none". */
+export class SourceError extends Error {
+  override readonly name: string = "SourceError";
+}
+
+/** The other end has failed so often that it is not asked any more. */
+export class SourceGoneError extends SourceError {
+  override readonly name = "SourceGoneError";
+}
+
+export interface HttpSourceLimits {
+  /** For one attempt, from the request to the last byte. */
+  readonly timeoutMs: number;
+  /** How often an object is asked for before it is given up. */
+  readonly attempts: number;
+  /** How many objects are given up before all are. */
+  readonly failures: number;
+}
+
+const LIMITS: HttpSourceLimits = { timeoutMs: 15_000, attempts: 4, failures: 8 };
 /** The largest public object is an entry bundle of 256 entries of 65,535 bytes. */
 const MAX_BYTES = 17 * 1024 * 1024;
 
-/** Something at the other end that is neither the object nor "there is none". */
-export class SourceError extends Error {
-  override readonly name = "SourceError";
-}
-
 /**
- * Reads an election's public log over HTTP from `<base>/<election>/`. A server that stalls, or sends without end, costs
- * a time limit and a message, no more.
+ * Reads an election's public log over HTTP from `<base>/<election>/`. A server that stalls, fails, or sends without
+ * end costs a time limit and a message, no more.
  */
-export function httpSource(base: string, election: string): PublicSource {
+export function httpSource(
+  base: string,
+  election: string,
+  limits: Partial<HttpSourceLimits> = {},
+): PublicSource {
+  const { timeoutMs, attempts, failures } = { ...LIMITS, ...limits };
   const root = new URL(`${base.replace(/\/+$/, "")}/${election}/`);
+  let failed = 0;
   return async (path) => {
     const url = new URL(path, root);
     for (let attempt = 1; ; attempt++) {
+      if (failed >= failures) {
+        throw new SourceGoneError(
+          `${root.origin} is not asked any more: ${failed} objects could not be read`,
+        );
+      }
       try {
-        return await get(url);
+        return await get(url, timeoutMs);
       } catch (error) {
         if (error instanceof SourceError) throw error;
-        if (attempt === ATTEMPTS) throw new SourceError(`${url}: ${causeOf(error)}`, { cause: error });
+        if (attempt === attempts) {
+          failed++;
+          throw new SourceError(`${url}: ${causeOf(error)}`, { cause: error });
+        }
         await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** attempt * Math.random()));
       }
     }
   };
 }
 
-async function get(url: URL): Promise<Uint8Array | undefined> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: "error" });
-  if (response.status === 404) {
+/** Throws a SourceError for an answer that would be the same again; anything else it throws is worth another attempt. */
+async function get(url: URL, timeoutMs: number): Promise<Uint8Array | undefined> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs), redirect: "manual" });
+  const { status } = response;
+  if (status !== 200) {
     await response.body?.cancel();
-    return undefined;
+    if (status === 404) return undefined;
+    if (status >= 500 || status === 429) throw new Error(`HTTP status ${status}`);
+    throw new SourceError(`${url}: HTTP status ${status}`);
   }
-  if (response.status >= 500) throw new Error(`HTTP status ${response.status}`);
-  if (response.status !== 200) throw new SourceError(`${url}: HTTP status ${response.status}`);
   const parts: Uint8Array[] = [];
   let length = 0;
   for await (const part of response.body ?? []) {
@@ -48,7 +78,7 @@ async function get(url: URL): Promise<Uint8Array | undefined> {
     if (length > MAX_BYTES) throw new SourceError(`${url}: more than ${MAX_BYTES} bytes`);
     parts.push(part);
   }
-  return new Uint8Array(Buffer.concat(parts));
+  return concat(...parts);
 }
 
 /** fetch() wraps what happened: "fetch failed", caused by "connect ECONNREFUSED …". */

@@ -22,11 +22,14 @@ export interface Checked {
   entries: number;
   /** Entry bundles and hash tiles. */
   tiles: number;
+  /** Segments of the evidence store, read and decoded. */
   segments: number;
-  /** Records whose hash and place in their shard's chain were computed again. */
+  /** Records of the evidence store whose hash and place in their shard's chain were computed again. */
   records: number;
   /** Vote checkpoints of the evidence store. */
   checkpoints: number;
+  /** Records of the shards' databases whose hash and place in their chain were computed again. */
+  rows: number;
   bytes: number;
 }
 
@@ -42,6 +45,7 @@ export class VerificationReport {
     segments: 0,
     records: 0,
     checkpoints: 0,
+    rows: 0,
     bytes: 0,
   };
   readonly problems: Problem[] = [];
@@ -53,13 +57,26 @@ export class VerificationReport {
     return this.problems.length === 0;
   }
 
+  /** Whether further problems are only counted. Whoever reads what a stranger serves stops here. */
+  get full(): boolean {
+    return this.problems.length === MAX_PROBLEMS;
+  }
+
   problem(place: Place, problem: string): void {
-    if (this.problems.length < MAX_PROBLEMS) this.problems.push({ ...place, problem });
-    else this.moreProblems++;
+    if (this.full) this.moreProblems++;
+    else this.problems.push({ ...place, problem });
   }
 
   /** Says, once, what could not be checked and why. */
   unchecked(what: string): void {
     if (!this.notChecked.includes(what)) this.notChecked.push(what);
+  }
+
+  /** Takes over all that another report says. */
+  add({ checked, problems, notChecked, moreProblems }: VerificationReport): void {
+    for (const [what, count] of Object.entries(checked)) this.checked[what as keyof Checked] += count; // its own keys
+    for (const { problem, ...place } of problems) this.problem(place, problem);
+    for (const what of notChecked) this.unchecked(what);
+    this.moreProblems += moreProblems;
   }
 }

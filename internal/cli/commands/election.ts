@@ -1,89 +1,94 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { type Command, Option } from "commander";
 import { type Election, ElectionState } from "../../../gen/ts/psephos/vote/v1/election_pb.js";
-import { type Choice, encodeManifest, type Manifest, parseManifest } from "../../ballot/manifest.ts";
-import { generateTallyKeyPair } from "../../ballot/tally-key.ts";
-import { encodeTallyShare, splitTallyKey } from "../../ballot/trustees.ts";
+import { type Choice, type Manifest, parseManifest } from "../../ballot/manifest.ts";
 import { toHex } from "../../core/bytes.ts";
 import type { ElectionId } from "../../core/ids.ts";
+import { collectChoice, parseCount, parseTime, parseTrustees } from "../arguments.ts";
+import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
+import { createElection, readChoices } from "../create-election.ts";
 import { UsageError } from "../exit-code.ts";
+import type { Role } from "../profile.ts";
 import { formatTable } from "../terminal.ts";
 
-export interface NewElection {
-  readonly electionId: ElectionId;
+interface CreateOptions {
   readonly title: string;
-  readonly choices: readonly Choice[];
-  readonly shards?: number | undefined;
-  readonly revoting?: Manifest["revoting"] | undefined;
-  /** Microseconds since 1970; now unless given. */
-  readonly opensAt?: number | undefined;
-  readonly closesAt?: number | undefined;
-  readonly trustees?: Manifest["trustees"] | undefined;
-  /** A folder for the trustees' shares, one file each. It is made; a share that is there is never overwritten. */
-  readonly trusteesFolder: string;
+  readonly choice: readonly Choice[];
+  readonly choices?: string;
+  readonly revoting: Manifest["revoting"];
+  readonly shards: number;
+  readonly opensAt?: number;
+  readonly closesAt?: number;
+  readonly trustees: Manifest["trustees"];
+  readonly trusteesOut: string;
 }
 
-/**
- * Creates an election. The tally key is made here, split among the trustees and forgotten: no service ever has it, and
- * from the moment the share files leave this folder nobody can open a vote alone.
- */
-export async function createElection(context: CliContext, options: NewElection): Promise<Election> {
-  const { electionId } = options;
-  const trustees = options.trustees ?? { shares: 3, threshold: 2 };
-  const { verifierKey } = await context.digests("operator").getLogKey({ electionId });
-  const keyPair = generateTallyKeyPair();
-  const manifest: Manifest = {
-    electionId,
-    title: options.title,
-    choices: options.choices,
-    shards: options.shards ?? 16,
-    revoting: options.revoting ?? "forbidden",
-    opensAt: options.opensAt ?? Date.now() * 1000,
-    closesAt: options.closesAt ?? null,
-    tallyKey: keyPair.publicKey,
-    trustees,
-    logKey: verifierKey,
-  };
-  const bytes = encodeManifest(manifest);
-  // The shares first: an election whose shares were not written could never be counted.
-  await writeShares(options.trusteesFolder, await splitTallyKey({ electionId, keyPair, trustees }));
-  keyPair.privateKey.fill(0);
-  const { election } = await context.elections("operator").createElection({ manifest: bytes });
-  return present(election);
-}
+export function electionCommand(program: Command, { run, terminal }: Cli): void {
+  const election = program.command("election").description("create, close and show elections (operators)");
 
-async function writeShares(folder: string, shares: Awaited<ReturnType<typeof splitTallyKey>>): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  for (const share of shares) {
-    const file = join(folder, `share-${share.number}.json`);
-    try {
-      await writeFile(file, encodeTallyShare(share), { flag: "wx", mode: 0o600, flush: true });
-    } catch (error) {
-      throw new UsageError(
-        `${file} cannot be written, and the election was not created: a share is never overwritten, so name another ` +
-          `folder with --trustees-out`,
-        { cause: error },
-      );
-    }
-  }
-}
+  election
+    .command("create")
+    .description("create an election; its tally key is split among trustees and kept nowhere")
+    .argument("<id>", "1 to 63 of a-z, 0-9 and inner hyphens")
+    .requiredOption("--title <text>", "what is being decided")
+    .option("--choice <id=name>", "a choice; repeat it for each", collectChoice, [])
+    .option("--choices <file>", 'choices from a JSON file: [{"id": "…", "name": "…"}]')
+    .addOption(
+      new Option("--revoting <rule>", "what a second vote does")
+        .choices(["forbidden", "last-counts"])
+        .default("forbidden"),
+    )
+    .option("--shards <number>", "logical shards", parseCount, 16)
+    .option("--opens-at <time>", "ISO 8601; now unless given", parseTime)
+    .option("--closes-at <time>", "ISO 8601; when an operator closes it unless given", parseTime)
+    .option("--trustees <k/n>", "how many of how many trustees can count; 2/3 unless given", parseTrustees)
+    .requiredOption("--trustees-out <folder>", "a new folder for the trustees' share files")
+    .action((id: string, options: CreateOptions) =>
+      run(async (context) => {
+        const choices = options.choices ? await readChoices(options.choices) : options.choice;
+        if (choices.length === 0) throw new UsageError("name the choices with --choice or --choices");
+        const created = await createElection(context, {
+          electionId: context.election(id),
+          title: options.title,
+          choices,
+          shards: options.shards,
+          revoting: options.revoting,
+          opensAt: options.opensAt,
+          closesAt: options.closesAt,
+          trustees: options.trustees,
+          trusteesFolder: options.trusteesOut,
+        });
+        terminal.say(`hand the share files in ${options.trusteesOut} to the trustees, and delete them there`);
+        return context.show(electionJson(created), () => describeElection(created));
+      }),
+    );
 
-/** Reads a file of choices: JSON, a list of `{"id", "name"}`. */
-export async function readChoices(file: string): Promise<Choice[]> {
-  const text = await readFile(file, "utf8").catch((error) => {
-    throw new UsageError(`${file} cannot be read`, { cause: error });
-  });
-  try {
-    const list: unknown = JSON.parse(text);
-    if (!Array.isArray(list)) throw new Error();
-    return list.map((item) => {
-      if (typeof item?.id !== "string" || typeof item?.name !== "string") throw new Error();
-      return { id: item.id, name: item.name };
-    });
-  } catch {
-    throw new UsageError(`${file} must be a JSON list of {"id": "…", "name": "…"}`);
-  }
+  election
+    .command("close")
+    .description("take no more votes, for good; safe to repeat")
+    .argument("[id]", "the profile's election unless given")
+    .action((id?: string) =>
+      run(async (context) => {
+        const closed = await closeElection(context, context.election(id));
+        return context.show(electionJson(closed), () => describeElection(closed));
+      }),
+    );
+
+  election
+    .command("show")
+    .description("an election's definition and state, or all of them with --all")
+    .argument("[id]", "the profile's election unless given")
+    .option("--all", "list every election", false)
+    .action((id: string | undefined, options: { readonly all: boolean }) =>
+      run(async (context) => {
+        if (!options.all) {
+          const shown = await showElection(context, context.election(id));
+          return context.show(electionJson(shown), () => describeElection(shown));
+        }
+        const { elections } = await context.elections("operator").listElections({});
+        return context.show({ elections: elections.map(electionJson) }, () => describeElections(elections));
+      }),
+    );
 }
 
 export async function closeElection(context: CliContext, electionId: ElectionId): Promise<Election> {
@@ -93,17 +98,21 @@ export async function closeElection(context: CliContext, electionId: ElectionId)
   return present(election);
 }
 
-export async function showElection(context: CliContext, electionId: ElectionId): Promise<Election> {
-  const { election } = await context.elections("operator").getElection({ electionId });
+export async function showElection(
+  context: CliContext,
+  electionId: ElectionId,
+  role: Role = "operator",
+): Promise<Election> {
+  const { election } = await context.elections(role).getElection({ electionId });
   return present(election);
 }
 
-export async function listElections(context: CliContext): Promise<readonly Election[]> {
-  return (await context.elections("operator").listElections({})).elections;
+export function stateName({ state }: Election): string {
+  return (ElectionState[state] ?? "unknown").toLowerCase();
 }
 
 /** An election as `--json` shows it. */
-export function electionJson(election: Election): object {
+function electionJson(election: Election): object {
   return {
     election_id: election.electionId,
     state: stateName(election),
@@ -114,31 +123,37 @@ export function electionJson(election: Election): object {
 }
 
 /** An election as people read it. */
-export function describeElection(election: Election): string {
+function describeElection(election: Election): string {
   const manifest = parseManifest(election.manifest);
+  const { closesAt } = manifest;
   return formatTable([
     ["election", election.electionId],
     ["title", manifest.title],
     ["state", stateName(election)],
     ["votes", String(election.votes)],
-    ["choices", String(manifest.choices.length)],
+    ...manifest.choices.map(({ id, name }, i) => [i === 0 ? "choices" : "", `${id}  ${name}`]),
     ["shards", String(manifest.shards)],
     ["re-voting", manifest.revoting],
-    ["opens", new Date(manifest.opensAt / 1000).toISOString()],
-    [
-      "closes",
-      manifest.closesAt === null
-        ? "when an operator closes it"
-        : new Date(manifest.closesAt / 1000).toISOString(),
-    ],
+    ["opens", formatTime(manifest.opensAt)],
+    ["closes", closesAt === null ? "when an operator closes it" : formatTime(closesAt)],
     ["trustees", `${manifest.trustees.threshold} of ${manifest.trustees.shares}`],
     ["log key", manifest.logKey],
     ["manifest hash", toHex(election.manifestHash)],
   ]);
 }
 
-function stateName({ state }: Election): string {
-  return (ElectionState[state] ?? "unknown").toLowerCase();
+function describeElections(elections: readonly Election[]): string {
+  const rows = elections.map((election) => [
+    election.electionId,
+    stateName(election),
+    String(election.votes),
+    parseManifest(election.manifest).title,
+  ]);
+  return formatTable([["election", "state", "votes", "title"], ...rows], [2]);
+}
+
+function formatTime(micros: number): string {
+  return new Date(micros / 1000).toISOString();
 }
 
 function present(election: Election | undefined): Election {

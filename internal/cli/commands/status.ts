@@ -1,11 +1,12 @@
+import type { Command } from "commander";
 import { SealingState } from "../../../gen/ts/psephos/audit/v1/audit_pb.js";
-import { parseManifest } from "../../ballot/manifest.ts";
 import type { ElectionId } from "../../core/ids.ts";
-import { openCheckpoint } from "../../tlog/checkpoint.ts";
-import { NoteVerifier } from "../../tlog/note-verifier.ts";
 import { httpSource } from "../../verify/http-source.ts";
+import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
-import { electionJson, showElection } from "./election.ts";
+import { readPublished } from "../published.ts";
+import { formatTable } from "../terminal.ts";
+import { showElection, stateName } from "./election.ts";
 
 export interface Status {
   readonly election: string;
@@ -19,18 +20,30 @@ export interface Status {
   readonly published_size: number | undefined;
 }
 
+export function statusCommand(program: Command, { run }: Cli): void {
+  program
+    .command("status")
+    .description("where an election stands: votes, log, signed checkpoint (operators)")
+    .option("--election <id>", "the profile's unless given")
+    .action((options: { readonly election?: string }) =>
+      run(async (context) => {
+        const status = await statusOf(context, context.election(options.election));
+        return context.show(status, () => describe(status));
+      }),
+    );
+}
+
 /** Where an election stands in each part of the system. A part that does not answer is left out, not fatal. */
-export async function statusOf(context: CliContext, electionId: ElectionId): Promise<Status> {
+async function statusOf(context: CliContext, electionId: ElectionId): Promise<Status> {
   const election = await showElection(context, electionId);
   const head = await context
     .audit("operator")
     .getHead({ electionId })
     .then((answer) => answer.head)
     .catch(() => undefined);
-  const { state } = electionJson(election) as { state: string };
   return {
     election: electionId,
-    state,
+    state: stateName(election),
     votes: Number(election.votes),
     log_size: head && Number(head.treeSize),
     sealing: head && (SealingState[head.state] ?? "unknown").toLowerCase(),
@@ -39,18 +52,28 @@ export async function statusOf(context: CliContext, electionId: ElectionId): Pro
   };
 }
 
+function describe(status: Status): string {
+  const rows = [
+    ["election", status.election],
+    ["state", status.state],
+    ["votes", String(status.votes)],
+    ["log entries", String(status.log_size ?? "unknown: AuditService does not answer")],
+    ["sealing", status.sealing ?? "unknown"],
+    ["signed and public", String(status.published_size ?? "nothing")],
+  ];
+  if (status.halted_because) rows.push(["HALTED", status.halted_because]);
+  return formatTable(rows);
+}
+
 /** The size of the public checkpoint, verified with the manifest's key; undefined while there is none. */
 export async function publishedSize(
   context: CliContext,
   electionId: ElectionId,
 ): Promise<number | undefined> {
-  const source = httpSource(context.profile.public, electionId);
-  try {
-    const [note, manifest] = await Promise.all([source("checkpoint"), source("manifest.json")]);
-    if (!note || !manifest) return undefined;
-    const log = NoteVerifier.parse(parseManifest(manifest).logKey);
-    return openCheckpoint({ note, log }).checkpoint.size;
-  } catch {
-    return undefined;
-  }
+  // One attempt: whoever waits for it asks again.
+  const source = httpSource(context.setting("public"), electionId, { timeoutMs: 5_000, attempts: 1 });
+  return readPublished(source, electionId).then(
+    (published) => published?.checkpoint.size,
+    () => undefined,
+  );
 }

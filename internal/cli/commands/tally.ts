@@ -1,33 +1,83 @@
 import { readFile } from "node:fs/promises";
+import type { Command } from "commander";
 import type { Choice } from "../../ballot/manifest.ts";
 import { ChoiceOpener } from "../../ballot/opening.ts";
 import type { TallyResult } from "../../ballot/tally.ts";
-import { combineTallyShares, parseTallyShare } from "../../ballot/trustees.ts";
+import { combineTallyShares, parseTallyShare, type TallyShare } from "../../ballot/trustees.ts";
+import { messageOf } from "../../core/errors.ts";
 import type { VerifiedEvidence } from "../../verify/verify-evidence.ts";
-import { UsageError } from "../exit-code.ts";
+import { parseLogKey } from "../arguments.ts";
+import type { Cli } from "../cli.ts";
+import { ExitCode, UsageError } from "../exit-code.ts";
 import { formatCount, formatTable } from "../terminal.ts";
+import { describeVerification, verificationJson } from "../verification.ts";
+import { verifyElection } from "./verify.ts";
+
+interface TallyOptions {
+  readonly share: readonly string[];
+  readonly election?: string;
+  readonly evidence?: string;
+  readonly logKey?: string;
+}
 
 export interface Count {
   readonly choices: readonly Choice[];
   readonly result: TallyResult;
 }
 
+export function tallyCommand(program: Command, { run, terminal }: Cli): void {
+  program
+    .command("tally")
+    .description("verify the evidence and count it with the trustees' shares (trustees)")
+    .requiredOption("--share <file...>", "trustees' share files, as many as the manifest asks for")
+    .option("--election <id>", "the profile's unless given")
+    .option("--evidence <folder>", "the evidence store; the profile's unless given")
+    .option("--log-key <key>", "demand this verifier key instead of the one the manifest names", parseLogKey)
+    .action((options: TallyOptions) =>
+      run(async (context) => {
+        // Before the minutes that verifying may take.
+        const shares = await readShares(options.share);
+        const verification = await verifyElection(terminal, {
+          electionId: context.election(options.election),
+          evidence: options.evidence ?? context.setting("evidence"),
+          logKey: options.logKey,
+        });
+        const { report, evidence } = verification;
+        if (!report.ok || !evidence) {
+          for (const line of describeVerification(verification)) terminal.say(line);
+          terminal.say("nothing was counted: the evidence does not verify");
+          if (context.json) context.show(verificationJson(verification), () => "");
+          return ExitCode.failed;
+        }
+        const closed = evidence.closing !== undefined;
+        if (!closed) terminal.say("the election is not closed: this counts the votes sealed so far");
+        const count = await countVotes(evidence, shares);
+        return context.show({ closed, ...countJson(count) }, () => describeCount(count));
+      }),
+    );
+}
+
+export async function readShares(files: readonly string[]): Promise<TallyShare[]> {
+  return Promise.all(
+    files.map(async (file) => {
+      try {
+        return parseTallyShare(await readFile(file));
+      } catch (error) {
+        throw new UsageError(`${file}: ${messageOf(error)}`, { cause: error });
+      }
+    }),
+  );
+}
+
 /** Counts verified records with the trustees' shares. The tally key exists in this process for as long as it takes. */
-export async function countVotes(evidence: VerifiedEvidence, shareFiles: readonly string[]): Promise<Count> {
+export async function countVotes(evidence: VerifiedEvidence, shares: readonly TallyShare[]): Promise<Count> {
   const { manifest, tally } = evidence;
-  const shares = [];
-  for (const file of shareFiles) {
-    const bytes = await readFile(file).catch((error) => {
-      throw new UsageError(`${file} cannot be read`, { cause: error });
-    });
-    shares.push(parseTallyShare(bytes));
-  }
   const privateKey = await combineTallyShares(manifest, shares);
   const opener = await ChoiceOpener.create({ manifest, privateKey });
   return { choices: manifest.choices, result: await tally.count(opener) };
 }
 
-export function countJson({ choices, result }: Count): object {
+function countJson({ choices, result }: Count): object {
   return {
     counts: Object.fromEntries(choices.map(({ id }, index) => [id, result.counts[index] ?? 0])),
     spoilt: result.spoilt,
@@ -36,7 +86,7 @@ export function countJson({ choices, result }: Count): object {
   };
 }
 
-export function describeCount({ choices, result }: Count): string {
+function describeCount({ choices, result }: Count): string {
   const rows = choices.map(({ name }, index) => [name, formatCount(result.counts[index] ?? 0)]);
   const spoilt = Object.values(result.spoilt).reduce((sum, votes) => sum + votes, 0);
   return formatTable(
@@ -48,18 +98,4 @@ export function describeCount({ choices, result }: Count): string {
     ],
     [1],
   );
-}
-
-/** What was certified beside what was counted, and whether they are equal. */
-export function compareWithCertified(count: Count, certified: readonly number[]) {
-  const { choices, result } = count;
-  const rows = choices.map(({ name }, index) => {
-    const [expected, counted] = [certified[index] ?? 0, result.counts[index] ?? 0];
-    return [name, formatCount(expected), formatCount(counted), expected === counted ? "yes" : "NO"];
-  });
-  const total = certified.reduce((sum, votes) => sum + votes, 0);
-  const matches =
-    result.voters === total && certified.every((votes, index) => votes === result.counts[index]);
-  const all = ["all", formatCount(total), formatCount(result.voters), matches ? "yes" : "NO"];
-  return { matches, table: formatTable([["choice", "certified", "counted", "equal"], ...rows, all], [1, 2]) };
 }

@@ -1,17 +1,60 @@
+import { stat } from "node:fs/promises";
+import type { Command } from "commander";
 import { decodeRun } from "../../audit/record-message.ts";
 import { encodeManifest } from "../../ballot/manifest.ts";
 import type { VoteRecord } from "../../ballot/record.ts";
 import type { ElectionId, ShardId } from "../../core/ids.ts";
 import { sha256 } from "../../core/sha256.ts";
-import { httpSource } from "../../verify/http-source.ts";
-import { type Problem, VerificationReport } from "../../verify/report.ts";
+import { httpSource, type PublicSource } from "../../verify/http-source.ts";
+import { VerificationReport } from "../../verify/report.ts";
 import { type VerifiedEvidence, verifyEvidence } from "../../verify/verify-evidence.ts";
 import { type VerifiedLog, verifyPublicLog } from "../../verify/verify-public.ts";
 import { verifyShards } from "../../verify/verify-shards.ts";
 import { DirectoryStore } from "../../worm/directory-store.ts";
+import { parseLogKey, parseUrl } from "../arguments.ts";
+import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
-import { UsageError } from "../exit-code.ts";
-import { formatCount, type Terminal } from "../terminal.ts";
+import { ExitCode, UnreachableError } from "../exit-code.ts";
+import type { Terminal } from "../terminal.ts";
+import { describeVerification, type Verification, verificationJson } from "../verification.ts";
+
+interface VerifyCommandOptions {
+  readonly election?: string;
+  readonly public?: string;
+  readonly evidence?: string;
+  readonly databases: boolean;
+  readonly logKey?: string;
+}
+
+export function verifyCommand(program: Command, { run, terminal }: Cli): void {
+  program
+    .command("verify")
+    .description(
+      "check an election from outside: every note, tile, entry, record and chain. Of what is public, the evidence " +
+        "store and the databases, it checks those that are named, and that they agree; unless any is named, the " +
+        "public log and the evidence of the profile",
+    )
+    .option("--election <id>", "the profile's unless given")
+    .option("--public <url>", "the public endpoint, such as https://host:port", parseUrl)
+    .option("--evidence <folder>", "the evidence store")
+    .option("--databases", "also read every chain from the shards' databases (auditors)", false)
+    .option("--log-key <key>", "demand this verifier key instead of the one the manifest names", parseLogKey)
+    .action((options: VerifyCommandOptions) =>
+      run(async (context) => {
+        const electionId = context.election(options.election);
+        const named = options.public !== undefined || options.evidence !== undefined;
+        const verification = await verifyElection(terminal, {
+          electionId,
+          publicUrl: named ? options.public : context.setting("public"),
+          evidence: named ? options.evidence : context.profile?.evidence,
+          readChain: options.databases ? chainReader(context, electionId) : undefined,
+          logKey: options.logKey,
+        });
+        context.show(verificationJson(verification), () => describeVerification(verification).join("\n"));
+        return verification.report.ok ? ExitCode.ok : ExitCode.failed;
+      }),
+    );
+}
 
 export interface VerifyOptions {
   readonly electionId: ElectionId;
@@ -24,24 +67,19 @@ export interface VerifyOptions {
   readonly logKey?: string | undefined;
 }
 
-export interface Verification {
-  readonly report: VerificationReport;
-  readonly log: VerifiedLog | undefined;
-  readonly evidence: VerifiedEvidence | undefined;
-}
-
 /** Verifies whichever of the public log, the evidence and the databases are named, and that they agree. */
 export async function verifyElection(terminal: Terminal, options: VerifyOptions): Promise<Verification> {
   const { electionId, publicUrl, evidence: directory, readChain, logKey } = options;
-  if (!publicUrl && !directory)
-    throw new UsageError("name what to verify: --public URL, --evidence FOLDER, or both");
   const report = new VerificationReport();
 
+  let source: PublicSource | undefined;
   let log: VerifiedLog | undefined;
   if (publicUrl) {
     const onProgress = bar(terminal, "verifying the public log");
+    source = httpSource(publicUrl, electionId);
     log = await verifyPublicLog({
-      source: httpSource(publicUrl, electionId),
+      source,
+      electionId,
       report,
       logKey,
       onProgress: onProgress.update,
@@ -53,14 +91,15 @@ export async function verifyElection(terminal: Terminal, options: VerifyOptions)
 
   let evidence: VerifiedEvidence | undefined;
   if (directory) {
+    await requireFolder(directory);
     const onProgress = bar(terminal, "verifying the evidence");
     evidence = await verifyEvidence({
       store: new DirectoryStore({ directory }),
       electionId,
       report,
       logKey,
-      known: log && { size: log.checkpoint.size, root: log.checkpoint.root },
-      onProgress: (entries) => onProgress.update(entries, log?.checkpoint.size ?? entries),
+      known: log && { size: log.checkpoint.size, root: log.checkpoint.root, fetch: source },
+      onProgress: onProgress.update,
     });
     onProgress.end();
   } else {
@@ -70,64 +109,34 @@ export async function verifyElection(terminal: Terminal, options: VerifyOptions)
   const manifest = evidence?.manifest ?? log?.manifest;
   if (readChain && manifest) {
     const manifestHash = sha256(encodeManifest(manifest));
-    const sealedHeads = evidence?.shardHeads ?? log?.closing?.shardHeads;
-    await verifyShards({ readChain, shards: manifest.shards, manifestHash, sealedHeads, report });
+    const closing = evidence?.closing ?? log?.closing;
+    await verifyShards({
+      readChain,
+      shards: manifest.shards,
+      manifestHash,
+      sealedHeads: evidence?.shardHeads ?? closing?.shardHeads,
+      closed: closing !== undefined,
+      report,
+    });
   } else {
-    report.unchecked("the shards' databases");
+    report.unchecked("the shards' databases, which --databases reads");
   }
   return { report, log, evidence };
 }
 
+async function requireFolder(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isDirectory()) throw new UnreachableError(`there is no evidence store in ${path}`);
+}
+
 /** Reads chains through ShardRouter, with the auditor's identity of the profile. */
-export function chainReader(context: CliContext, electionId: ElectionId) {
+function chainReader(context: CliContext, electionId: ElectionId) {
   const router = context.shards("auditor");
   return async function* (shard: ShardId): AsyncGenerator<readonly VoteRecord[], void, undefined> {
     for await (const { run } of router.readChain({ electionId, shard, firstSequence: 1n, limit: 0n })) {
       if (run) yield decodeRun(run);
     }
   };
-}
-
-/** The report as `--json` shows it. */
-export function verificationJson({ report, log, evidence }: Verification): object {
-  return {
-    result: report.ok ? "ok" : "failed",
-    log_size: log?.checkpoint.size ?? evidence?.treeSize ?? 0,
-    closed: (log?.closing ?? evidence?.closing) !== undefined,
-    checked: report.checked,
-    problems: report.problems.map(problemJson),
-    more_problems: report.moreProblems,
-    not_checked: report.notChecked,
-  };
-}
-
-function problemJson({ object, index, shard, sequence, problem }: Problem): object {
-  return { object, index, shard, sequence, problem };
-}
-
-/** The report as people read it. */
-export function describeVerification({ report }: Verification): string[] {
-  const { notes, entries, tiles, segments, records, checkpoints, bytes } = report.checked;
-  const lines = [
-    `checked: ${formatCount(notes)} signed notes, ${formatCount(entries)} public entries in ${formatCount(tiles)} ` +
-      `tiles and bundles, ${formatCount(segments)} evidence segments, ${formatCount(records)} records and their ` +
-      `chains, ${formatCount(checkpoints)} vote checkpoints; ${(bytes / 1e6).toFixed(1)} MB`,
-  ];
-  for (const what of report.notChecked) lines.push(`not checked: ${what}`);
-  for (const problem of report.problems) lines.push(`PROBLEM ${describeProblem(problem)}`);
-  if (report.moreProblems > 0) lines.push(`and ${formatCount(report.moreProblems)} more problems`);
-  lines.push(report.ok ? "result: ok" : `result: FAILED, ${formatCount(report.problems.length)} problems`);
-  return lines;
-}
-
-function describeProblem({ object, index, shard, sequence, problem }: Problem): string {
-  const places = [
-    object,
-    index === undefined ? undefined : `index ${index}`,
-    shard === undefined ? undefined : `shard ${shard}`,
-    sequence === undefined ? undefined : `sequence ${sequence}`,
-  ];
-  return `${places.filter((place) => place !== undefined).join(", ")}: ${problem}`;
 }
 
 /** A bar that is drawn once its total is known. */

@@ -1,0 +1,54 @@
+// Reads what stands on the command line. commander reports an InvalidArgumentError with the option it came from.
+import { InvalidArgumentError } from "commander";
+import type { Choice, Manifest } from "../ballot/manifest.ts";
+import { messageOf } from "../core/errors.ts";
+import { NoteVerifier } from "../tlog/note-verifier.ts";
+
+/** A whole number from 1. */
+export function parseCount(text: string): number {
+  const value = Number(text);
+  if (!/^[1-9]\d*$/.test(text) || !Number.isSafeInteger(value)) {
+    throw new InvalidArgumentError("it is a whole number from 1.");
+  }
+  return value;
+}
+
+/** A moment in microseconds since 1970. */
+export function parseTime(text: string): number {
+  const ms = Date.parse(text);
+  // Date.parse takes much more than ISO 8601, and reads a date without a zone as it pleases.
+  if (Number.isNaN(ms) || !/^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/.test(text)) {
+    throw new InvalidArgumentError("write it like 2026-11-03T08:00:00Z or 2026-11-03T08:00:00-05:00.");
+  }
+  return ms * 1000;
+}
+
+/** `2/3` */
+export function parseTrustees(text: string): Manifest["trustees"] {
+  const [, threshold, shares] = /^(\d+)\/(\d+)$/.exec(text) ?? [];
+  if (!threshold || !shares) throw new InvalidArgumentError("write it like 2/3.");
+  return { threshold: Number(threshold), shares: Number(shares) };
+}
+
+/** Adds `id=name` to the choices before it. */
+export function collectChoice(text: string, choices: readonly Choice[]): Choice[] {
+  const [id, ...name] = text.split("=");
+  if (!id || name.length === 0) throw new InvalidArgumentError("write it like ada=Ada Lovelace.");
+  return [...choices, { id, name: name.join("=") }];
+}
+
+export function parseUrl(text: string): string {
+  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
+    throw new InvalidArgumentError("write it like https://host:port.");
+  }
+  return text;
+}
+
+/** A verifier key, as it was given. */
+export function parseLogKey(text: string): string {
+  try {
+    return NoteVerifier.parse(text).toString();
+  } catch (error) {
+    throw new InvalidArgumentError(`${messageOf(error)}.`);
+  }
+}

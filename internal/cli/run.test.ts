@@ -1,0 +1,191 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
+import { ServiceError } from "../core/errors.ts";
+import { TlogError } from "../tlog/errors.ts";
+import { SourceError } from "../verify/http-source.ts";
+import { ExitCode, exitCodeOf } from "./exit-code.ts";
+import { run } from "./run.ts";
+
+let folder: TemporaryFolder;
+const COMMANDS = ["start", "election", "cast", "replay", "status", "verify", "tally", "receipt"];
+
+beforeEach(async () => {
+  folder = await TemporaryFolder.create();
+  vi.stubEnv("PSEPHOS_HOME", folder.path);
+  return async () => {
+    vi.unstubAllEnvs();
+    await folder[Symbol.asyncDispose]();
+  };
+});
+
+/** A command without a deployment, and all it wrote. */
+async function psephos(...args: string[]) {
+  const data: string[] = [];
+  const said: string[] = [];
+  const terminal = {
+    data: (line: string) => data.push(line),
+    say: (line: string) => said.push(line),
+    progress: () => ({ update: () => {}, end: () => {} }),
+  };
+  const stopSignal = () => new AbortController().signal;
+  const code = await run({ args, terminal, stopSignal });
+  return { code, data: data.join("\n"), said: said.join("\n") };
+}
+
+function writeProfile(profile: unknown): Promise<void> {
+  return writeFile(join(folder.path, "profile.json"), JSON.stringify(profile));
+}
+
+/** A deployment that is nowhere. */
+const NOWHERE = {
+  trust_domain: "psephos.test",
+  edge: "127.0.0.1:1",
+  public: "http://127.0.0.1:9",
+  identities: {},
+  election: "test",
+};
+
+describe("help", () => {
+  test("lists the commands and what their exit status means, on standard output", async () => {
+    const { code, data, said } = await psephos("--help");
+    expect(code).toBe(0);
+    expect(said).toBe("");
+    for (const command of COMMANDS) expect(data).toMatch(new RegExp(`^  ${command}\\b`, "m"));
+    expect(data).toMatch(/Exit status:\n {2}0 .*\n {2}1 .*\n {2}2 .*\n {2}3 /);
+  });
+
+  test.each([...COMMANDS, "election create", "election close", "election show"])("of %s", async (command) => {
+    const { code, data, said } = await psephos(...command.split(" "), "--help");
+    expect([code, said]).toEqual([0, ""]);
+    expect(data).toContain(`psephos ${command}`);
+    expect(data).toContain("Exit status:");
+    expect(data).toContain("--json");
+  });
+
+  test("comes with a command line that names no command", async () => {
+    const { code, data, said } = await psephos();
+    expect([code, data]).toEqual([2, ""]);
+    expect(said).toContain("Usage: psephos");
+  });
+});
+
+describe("a wrong command line has exit status 2 and a message that names what to do", () => {
+  test.each([
+    ["frobnicate", "unknown command 'frobnicate'"],
+    ["verify --frobnicate", "unknown option '--frobnicate'"],
+    ["verify --public localhost:80 --election e", "https://host:port"],
+    ["verify --log-key nonsense", "not a verifier key"],
+    ["cast --voter v", "required option '--candidate <id>' not specified"],
+    ["receipt", "missing required argument 'vote-id'"],
+    ["receipt 0", "whole number from 1"],
+    ["start --ballots many", "whole number from 1"],
+    ["tally", "required option '--share <file...>' not specified"],
+    ["replay", "missing required argument 'file.csv'"],
+    [
+      "election create e --title t --trustees-out x --revoting maybe",
+      "Allowed choices are forbidden, last-counts",
+    ],
+    ["election create e --title t --trustees-out x --trustees 2of3", "write it like 2/3"],
+    ["election create e --title t --trustees-out x --choice ada", "write it like ada=Ada Lovelace"],
+    ["election create e --title t --trustees-out x --closes-at noon", "2026-11-03T08:00:00Z"],
+    ["election create e --title t --trustees-out x", "--choice or --choices"],
+    ["election create E --title t --trustees-out x --choice a=A", "an election id is 1 to 63 of a-z"],
+    ["verify", "name an election with --election"],
+    ["verify --election e", 'start a local deployment with "npm start"'],
+    ["status --election e", 'start a local deployment with "npm start"'],
+    ["--profile /nonexistent verify", "there is no profile at /nonexistent"],
+    ["tally --election e --share /nonexistent.json", "/nonexistent.json"],
+    ["replay /nonexistent.csv", "/nonexistent.csv"],
+    ["start --reset --home /usr", "nothing was deleted"],
+  ])("%s", async (line, message) => {
+    const { code, data, said } = await psephos(...line.split(" "));
+    expect([code, data]).toEqual([2, ""]);
+    expect(said).toContain(message);
+  });
+
+  test("a profile that is not one, with every mistake in it", async () => {
+    await writeProfile({ edge: "", public: "localhost", surprise: 1 });
+    const { code, said } = await psephos("status");
+    expect(code).toBe(2);
+    for (const mistake of ["trust_domain", "edge", "public", "identities", "surprise"]) {
+      expect(said).toContain(mistake);
+    }
+    await writeFile(join(folder.path, "profile.json"), "{");
+    expect(await psephos("status")).toMatchObject({ code: 2 });
+  });
+
+  test("a profile that has not what the command needs", async () => {
+    await writeProfile(NOWHERE);
+    expect(await psephos("cast", "--voter", "v", "--candidate", "c")).toMatchObject({
+      code: 2,
+      said: 'psephos: the profile has no identity of kind "client", which this command needs',
+    });
+    expect((await psephos("receipt", "7")).code).toBe(3);
+    const { said } = await psephos("verify", "--databases");
+    expect(said).toContain('does not say "shard_router"');
+  });
+});
+
+describe("what cannot be reached has exit status 3", () => {
+  test("a public endpoint, for somebody without a profile", async () => {
+    const { code, data, said } = await psephos(
+      "verify",
+      "--election",
+      "e",
+      "--public",
+      "http://127.0.0.1:3999",
+    );
+    expect([code, data]).toEqual([3, ""]);
+    expect(said).toContain("http://127.0.0.1:3999/e/");
+  });
+
+  test("the deployment of a profile, and how to start one", async () => {
+    await writeProfile({ ...NOWHERE, public: "http://127.0.0.1:3999" });
+    const { code, said } = await psephos("verify");
+    expect(code).toBe(3);
+    expect(said).toContain("profile.json");
+    expect(said).toContain("npm start");
+  });
+
+  test("an evidence store", async () => {
+    const { code, said } = await psephos("verify", "--election", "e", "--evidence", "/nonexistent");
+    expect([code, said]).toEqual([3, "psephos: there is no evidence store in /nonexistent"]);
+  });
+});
+
+test("an evidence store without the election in it is checked, and not right", async () => {
+  const evidence = join(folder.path, "evidence");
+  await mkdir(evidence);
+  const text = await psephos("verify", "--election", "e", "--evidence", evidence);
+  expect(text.code).toBe(1);
+  expect(text.data).toContain("PROBLEM e/manifest.json: is not there");
+  expect(text.data).toMatch(/result: FAILED, 1 problem$/);
+  const json = await psephos("verify", "--election", "e", "--evidence", evidence, "--json");
+  expect(json.code).toBe(1);
+  expect(JSON.parse(json.data)).toMatchObject({
+    result: "failed",
+    problems: [{ object: "e/manifest.json", problem: "is not there" }],
+    not_checked: ["the public log", expect.stringContaining("--databases")],
+  });
+});
+
+test("an error's exit status is that of its kind", () => {
+  const service = (kind: ConstructorParameters<typeof ServiceError>[0]) =>
+    exitCodeOf(new ServiceError(kind, ""));
+  expect(service("invalid-argument")).toBe(ExitCode.usage);
+  expect(service("not-found")).toBe(ExitCode.usage);
+  expect(service("already-exists")).toBe(ExitCode.usage);
+  expect(service("permission-denied")).toBe(ExitCode.usage);
+  expect(service("unavailable")).toBe(ExitCode.unavailable);
+  expect(service("deadline-exceeded")).toBe(ExitCode.unavailable);
+  expect(service("internal")).toBe(ExitCode.internal);
+  expect(exitCodeOf(new TlogError("unverified", ""))).toBe(ExitCode.failed);
+  expect(exitCodeOf(new SourceError(""))).toBe(ExitCode.unavailable);
+  expect(exitCodeOf(Object.assign(new Error(), { syscall: "open", code: "EACCES" }))).toBe(
+    ExitCode.unavailable,
+  );
+  expect(exitCodeOf(new TypeError())).toBe(ExitCode.internal);
+  expect(exitCodeOf("text")).toBe(ExitCode.internal);
+});

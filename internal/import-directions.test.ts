@@ -1,0 +1,220 @@
+// Who may import whom. A reader can open any folder knowing what it cannot depend on, and a change that would tie two
+// services together, or a second file to a driver, fails here with its line.
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+/** What a service's logic stands on. It declares ports, which adapters fit, so that of these it sees interfaces alone. */
+const SERVICE = [
+  "internal/core",
+  "internal/tlog",
+  "internal/ballot",
+  "internal/evidence",
+  "internal/telemetry",
+  "internal/config",
+  "internal/http",
+  "internal/worm/object-store.ts",
+  "internal/worm/put-all.ts",
+  "type internal/grpc/identity.ts",
+  "gen",
+];
+const SERVICES = ["vote", "shard", "audit", "publisher"];
+
+/** What each folder may import of ours: folders, files, and after "type", files of which only types. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  "internal/core": [],
+  "internal/demo": [],
+  "internal/tlog": ["internal/core"],
+  "internal/ballot": ["internal/core"],
+  "internal/telemetry": ["internal/core"],
+  "internal/evidence": ["internal/core", "internal/ballot"],
+  "internal/config": ["internal/core", "internal/telemetry"],
+  "internal/http": ["internal/core", "internal/telemetry"],
+  // Adapters.
+  "internal/grpc": ["internal/core", "internal/telemetry", "gen"],
+  "internal/postgres": ["internal/core", "internal/ballot", "internal/telemetry"],
+  "internal/stream": ["internal/core", "internal/telemetry"],
+  "internal/worm": ["internal/core", "internal/telemetry"],
+  // Services: none of them another.
+  ...Object.fromEntries(SERVICES.map((name) => [`internal/${name}`, SERVICE])),
+  // Outsiders: what verifies has nothing in common with what it verifies but the formats.
+  "internal/verify": [
+    "internal/core",
+    "internal/tlog",
+    "internal/ballot",
+    "internal/evidence",
+    "internal/worm/object-store.ts",
+  ],
+  "internal/cli": [
+    "internal/core",
+    "internal/tlog",
+    "internal/ballot",
+    "internal/evidence",
+    "internal/telemetry",
+    "internal/config",
+    "internal/grpc",
+    "internal/worm",
+    "internal/verify",
+    "internal/demo",
+    "internal/audit/record-message.ts",
+    "deploy/local",
+    "gen",
+  ],
+};
+
+const MAINS: Readonly<Record<string, string>> = {
+  "cmd/vote-service": "internal/vote",
+  "cmd/shard-router": "internal/shard",
+  "cmd/audit-service": "internal/audit",
+  "cmd/publisher": "internal/publisher",
+  "cmd/psephos": "internal/cli",
+};
+
+/** Packages that one folder has for itself. */
+const ONLY_IMPORTER: readonly (readonly [packages: RegExp, folder: string])[] = [
+  [/^(@grpc\/|grpc-)/, "internal/grpc"],
+  [/^pg$/, "internal/postgres"],
+  [/^(nats|@nats-io\/.*)$/, "internal/stream"],
+  [/^@aws-sdk\//, "internal/worm"],
+  [/^pino$|^prom-client$/, "internal/telemetry"],
+];
+
+/** A browser runs these. */
+const WITHOUT_NODE = ["internal/core", "internal/tlog"];
+
+interface Import {
+  /** Such as `internal/vote/cast.ts:12`. */
+  readonly line: string;
+  readonly folder: string;
+  readonly typeOnly: boolean;
+  /** A path from the root for a file of ours; otherwise a package. */
+  readonly target: string;
+  readonly isOurs: boolean;
+}
+
+/** Tests see behind every door, and so do the files that only tests import. */
+function isForTests(path: string): boolean {
+  return /\.test\.ts$|[.-]fixture\.ts$|\/test-[^/]+\.ts$|\.contract\.ts$|^internal\/integration\//.test(path);
+}
+
+/** `internal/vote/cast.ts` is in internal/vote. */
+function folderOf(path: string): string {
+  return path.split("/").slice(0, 2).join("/");
+}
+
+function importsOf(path: string): Import[] {
+  const text = readFileSync(join(ROOT, path), "utf8");
+  const statements = text.matchAll(
+    /^(?:import|export)\s+(?<type>type\s)?(?:[^;"']*?\sfrom\s+)?"(?<from>[^"]+)"|\bimport\("(?<dynamic>[^"]+)"\)/gm,
+  );
+  return [...statements].map(({ index, 0: statement, groups = {} }) => {
+    const specifier = groups.from ?? groups.dynamic ?? "";
+    const isOurs = specifier.startsWith(".");
+    return {
+      line: `${path}:${text.slice(0, index + statement.length).split("\n").length}`,
+      folder: folderOf(path),
+      typeOnly: groups.type !== undefined,
+      target: isOurs ? normalize(join(dirname(path), specifier)) : specifier,
+      isOurs,
+    };
+  });
+}
+
+const IMPORTS = ["internal", "cmd", "deploy"]
+  .flatMap((root) =>
+    readdirSync(join(ROOT, root), { recursive: true, encoding: "utf8" }).map((file) => join(root, file)),
+  )
+  .filter((path) => path.endsWith(".ts") && !isForTests(path))
+  .flatMap(importsOf);
+
+/** The lines of imports that break a rule, each with what it imports. */
+function breaking(rule: (found: Import) => boolean): string[] {
+  return IMPORTS.filter((found) => !rule(found)).map(({ line, target }) => `${line} imports ${target}`);
+}
+
+function isAllowed({ target, typeOnly }: Import, allowed: readonly string[]): boolean {
+  return allowed.some((entry) => {
+    const [, type, path = ""] = /^(type )?(.*)$/.exec(entry) ?? [];
+    return (type === undefined || typeOnly) && (target === path || target.startsWith(`${path}/`));
+  });
+}
+
+describe("imports", () => {
+  test("are found", () => {
+    expect(IMPORTS.length).toBeGreaterThan(500);
+    expect(IMPORTS.map(({ target }) => target)).toContain("internal/core/ids.ts");
+    expect(importsOf("deploy/local/service-configs.ts")).toContainEqual({
+      line: "deploy/local/service-configs.ts:2",
+      folder: "deploy/local",
+      typeOnly: true,
+      target: "internal/audit/config.ts",
+      isOurs: true,
+    });
+  });
+
+  test("that a rule forbids are recognised", () => {
+    const allows = (target: string, typeOnly = false) =>
+      isAllowed({ line: "", folder: "internal/vote", typeOnly, target, isOurs: true }, SERVICE);
+    expect(allows("internal/core/ids.ts")).toBe(true);
+    expect(allows("internal/core-two/ids.ts")).toBe(false);
+    expect(allows("internal/shard/decide.ts", true)).toBe(false);
+    expect(allows("internal/worm/directory-store.ts")).toBe(false);
+    expect(allows("internal/grpc/identity.ts")).toBe(false);
+    expect(allows("internal/grpc/identity.ts", true)).toBe(true);
+  });
+
+  test("of what is made for tests are in tests", () => {
+    expect(breaking(({ target, isOurs }) => !isOurs || !isForTests(target))).toEqual([]);
+  });
+
+  test("every folder has a rule", () => {
+    const folders = new Set(IMPORTS.map(({ folder }) => folder));
+    const known = [...Object.keys(MAY_IMPORT), ...Object.keys(MAINS)];
+    const unruled = [...folders].filter((folder) => !folder.startsWith("deploy/") && !known.includes(folder));
+    expect(unruled).toEqual([]);
+  });
+
+  test("between folders go one way", () => {
+    const broken = breaking((found) => {
+      const allowed = MAY_IMPORT[found.folder];
+      if (!found.isOurs || !allowed || folderOf(found.target) === found.folder) return true;
+      return isAllowed(found, allowed);
+    });
+    expect(broken).toEqual([]);
+  });
+
+  test("of a main are of its own service, and of what all share", () => {
+    const others = Object.values(MAINS);
+    const broken = breaking(({ folder, target }) => {
+      const own = MAINS[folder];
+      return !own || !others.some((other) => other !== own && target.startsWith(`${other}/`));
+    });
+    expect(broken).toEqual([]);
+  });
+
+  test("of deploy/ are of the services' configurations at most", () => {
+    const broken = breaking(({ folder, target, typeOnly }) => {
+      const service = SERVICES.find((name) => target.startsWith(`internal/${name}/`));
+      if (!folder.startsWith("deploy/") || service === undefined) return true;
+      return typeOnly && target === `internal/${service}/config.ts`;
+    });
+    expect(broken).toEqual([]);
+  });
+
+  test("of a driver are in one folder", () => {
+    const broken = breaking(({ folder, target, isOurs }) => {
+      const owner = isOurs ? undefined : ONLY_IMPORTER.find(([packages]) => packages.test(target))?.[1];
+      return owner === undefined || folder === owner;
+    });
+    expect(broken).toEqual([]);
+  });
+
+  test("of Node's own modules are not where a browser runs", () => {
+    expect(
+      breaking(({ folder, target }) => !WITHOUT_NODE.includes(folder) || !target.startsWith("node:")),
+    ).toEqual([]);
+  });
+});
