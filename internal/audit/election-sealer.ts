@@ -17,7 +17,7 @@ import { Publication, type Publisher } from "./publication.ts";
 import { RecordBuffer } from "./record-buffer.ts";
 import type { RecordMessage } from "./record-message.ts";
 import { retry } from "./retry.ts";
-import { confirmHead, type ShardRouter, ShardWatch } from "./shard-watch.ts";
+import { confirmHead, reportForgery, type ShardRouter, ShardWatch } from "./shard-watch.ts";
 
 export interface SealingLimits {
   /** A head at the latest this long after the first unsealed vote arrived. */
@@ -53,6 +53,9 @@ export interface SealingStatus {
 /** How long a commit waits for records that a shard has and the stream is still to bring. */
 const CONFIRM_MS = 200;
 const CONFIRM_STEP_MS = 5;
+
+/** Twice what a consumer may have unanswered. */
+const MAX_UNSEALED_MESSAGES = 2_048;
 
 interface UnsealedMessage {
   readonly message: RecordMessage;
@@ -121,9 +124,13 @@ export class ElectionSealer {
       message.nak(this.#options.limits.pollIntervalMs);
       return;
     }
-    for (const run of runs) buffer.offer(run);
+    for (const run of runs) {
+      if (buffer.offer(run) === "contradicted") reportForgery(run[0]?.shard, this.#logger);
+    }
     const ends = runs.flatMap((run) => run.at(-1) ?? []);
     this.#unsealed.push({ message, ends });
+    // One that is never sealed, because its records are nobody's, comes again and again. Forgetting it is harmless.
+    if (this.#unsealed.length > MAX_UNSEALED_MESSAGES) this.#unsealed.shift();
     this.#acknowledge();
     this.#noteArrival();
   }

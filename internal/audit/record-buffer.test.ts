@@ -77,7 +77,7 @@ describe("a record buffer", () => {
     const { chain, buffer } = setUp({ votes: 40 });
     const forged = chain.slice(4, 8).map((record) => ({ ...record, revision: 7 }));
     expect(buffer.offer(forged)).toBe("waiting");
-    expect(buffer.offer(chain.slice(0, 4))).toBe("accepted");
+    expect(buffer.offer(chain.slice(0, 4))).toBe("contradicted");
     expect(buffer.tail(shardId(0))).toBe(4);
     expect(buffer.room).toBe(1_000 - 4);
     expect(buffer.offer(chain.slice(4))).toBe("accepted");

@@ -14,7 +14,7 @@ export type Offer =
   | "waiting"
   /** There is no room. The shard still has it. */
   | "full"
-  /** The shard has other records than the stream had brought. Those are forgotten: read again from the new tail. */
+  /** The stream had brought records that are not the shard's. They are forgotten: read again from the new tail. */
   | "contradicted";
 
 /** The records of one election that are not sealed yet, at most `capacity` of them. */
@@ -84,7 +84,7 @@ export class RecordBuffer {
     if (run.length > this.room) for (const each of this.#shards) each.forgetWaiting();
     try {
       const offer = this.offer(run);
-      if (offer === "accepted" || offer === "known") shard.confirm(last);
+      if (offer !== "waiting" && offer !== "full") shard.confirm(last);
       return offer;
     } catch (error) {
       if (!(error instanceof ChainError) || shard.verified === shard.confirmed) throw error;

@@ -63,8 +63,11 @@ export class ShardBuffer {
     return run.filter((record) => record.sequence > sequence);
   }
 
-  /** Adds what `unknown` answered. Throws a ChainError, and changes nothing, when it does not verify. */
-  add(run: readonly VoteRecord[]): "accepted" | "waiting" {
+  /**
+   * Adds what `unknown` answered. Throws a ChainError, and changes nothing, when it does not verify. "contradicted": it
+   * is added, and a run that had waited for it does not follow it and is forgotten.
+   */
+  add(run: readonly VoteRecord[]): "accepted" | "waiting" | "contradicted" {
     const first = run[0];
     if (!first) return "accepted";
     if (first.sequence > this.tail.sequence + 1) {
@@ -77,8 +80,7 @@ export class ShardBuffer {
       return "waiting";
     }
     this.#accept(run);
-    this.#acceptWaiting();
-    return "accepted";
+    return this.#acceptWaiting() ? "accepted" : "contradicted";
   }
 
   /**
@@ -133,20 +135,23 @@ export class ShardBuffer {
     }
   }
 
-  #acceptWaiting(): void {
+  /** False when one does not verify. It came over the stream, which is not the truth: the gap is read from the shard. */
+  #acceptWaiting(): boolean {
+    let verified = true;
     for (const first of [...this.#waiting.keys()].sort((a, b) => a - b)) {
       const { sequence } = this.tail;
-      if (first > sequence + 1) return;
+      if (first > sequence + 1) break;
       const run = this.#waiting.get(first) ?? [];
       this.#waiting.delete(first);
       this.#waitingRecords -= run.length;
       try {
         this.#accept(run.filter((record) => record.sequence > sequence));
       } catch (error) {
-        // It came over the stream, which is not the truth: forget it, and the gap is read from the shard.
         if (!(error instanceof ChainError)) throw error;
+        verified = false;
       }
     }
+    return verified;
   }
 
   /** The hash held for a sequence; undefined for those that are taken, except the last, or not here. */

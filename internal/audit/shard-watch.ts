@@ -154,7 +154,7 @@ export function confirmHead(
 }
 
 /** Not fatal: nothing of it was sealed. But somebody writes to the stream who must not. */
-function reportForgery(shard: number, logger: Logger): void {
+export function reportForgery(shard: number | undefined, logger: Logger): void {
   logger.error({ shard }, "the stream brought records that the shard does not have; forgot them");
 }
 
