@@ -1,26 +1,7 @@
 // What elections there are: the table of the control instance.
-import type { ElectionId } from "../core/ids.ts";
-import { electionId } from "../core/ids.ts";
+import { type ElectionId, electionId } from "../core/ids.ts";
+import type { ElectionState, ElectionStore, NewElection, StoredElection } from "../shard/ports.ts";
 import type { Pool } from "./pool.ts";
-
-/** `creating` until every shard has its head. It only moves forward. */
-export type ElectionState = "creating" | "open" | "closing" | "closed";
-
-export interface NewElection {
-  readonly electionId: ElectionId;
-  /** Canonical JSON. */
-  readonly manifestBytes: Uint8Array;
-  /** The instance of each shard, in order of shard. */
-  readonly placement: readonly string[];
-  /** Microseconds since 1970. */
-  readonly createdAt: number;
-}
-
-export interface StoredElection extends NewElection {
-  /** What the election is called in the tables of shards. */
-  readonly election: number;
-  readonly state: ElectionState;
-}
 
 interface Columns {
   readonly election: number;
@@ -33,7 +14,7 @@ interface Columns {
 
 const COLUMNS = "election, election_id, manifest, placement, state, created_at";
 
-export class PostgresElectionStore {
+export class PostgresElectionStore implements ElectionStore {
   readonly #pool: Pool;
 
   constructor({ pool }: { readonly pool: Pool }) {

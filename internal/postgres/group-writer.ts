@@ -2,20 +2,11 @@
 import type { Client } from "pg";
 import { sequence } from "../core/ids.ts";
 import { asHash } from "../core/sha256.ts";
+import type { Found, Group, KnownVote, ShardKey, StoredHead, VoterKey, Writes } from "../shard/ports.ts";
 import { byteaArray, int2Array, int4Array, int8Array } from "./binary-array.ts";
 import { type ConnectionOptions, connect, discard } from "./connection.ts";
 import { failureOf } from "./failure.ts";
-import {
-  type Found,
-  type Group,
-  type HeadColumns,
-  type HeadRow,
-  headOf,
-  type KnownVote,
-  type ShardKey,
-  type VoterKey,
-  type Writes,
-} from "./shard-rows.ts";
+import { type HeadColumns, headOf } from "./shard-rows.ts";
 
 /**
  * The heads come back as they are once the lock is ours, whatever this statement's snapshot saw: READ COMMITTED reads
@@ -112,7 +103,7 @@ async function append(client: Client, group: Group, decide: (found: Found) => Wr
   }
 }
 
-async function lockHeads(client: Client, shards: readonly ShardKey[]): Promise<HeadRow[]> {
+async function lockHeads(client: Client, shards: readonly ShardKey[]): Promise<StoredHead[]> {
   const { rows } = await client.query<HeadColumns>({
     name: "lock-heads",
     text: LOCK_HEADS,

@@ -1,31 +1,13 @@
 // AuditService's heads: one row an election, on the control instance.
 import type { Client } from "pg";
+import type { HeadStore, Lease, LogHead } from "../audit/head.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
 import { concat, readU64, u64 } from "../core/bytes.ts";
-import { type ElectionId, sequence, type TreeSize, treeSize } from "../core/ids.ts";
-import { asHash, HASH_SIZE, type Hash } from "../core/sha256.ts";
+import { type ElectionId, sequence, treeSize } from "../core/ids.ts";
+import { asHash, HASH_SIZE } from "../core/sha256.ts";
 import { type ConnectionOptions, connect, discard } from "./connection.ts";
 import { failureOf } from "./failure.ts";
 import type { Pool } from "./pool.ts";
-
-/** Where an election's log stands. */
-export interface LogHead {
-  readonly electionId: ElectionId;
-  readonly treeSize: TreeSize;
-  readonly root: Hash;
-  /** The last sealed record of each shard, in order of shard; the genesis before the first. */
-  readonly shardHeads: readonly ShardHead[];
-  /** Whether the last entry is the closing entry. */
-  readonly closed: boolean;
-  /** Microseconds since 1970. */
-  readonly committedAt: number;
-}
-
-/** An election's lock, until disposed of. */
-export interface Lease extends AsyncDisposable {
-  /** Aborted when the session that held the lock is lost. */
-  readonly lost: AbortSignal;
-}
 
 interface Columns {
   readonly tree_size: number;
@@ -38,7 +20,7 @@ interface Columns {
 const SHARD_HEAD_SIZE = 8 + HASH_SIZE;
 
 /** Failures are ServiceErrors: failure.ts. After one, `load` tells what became of a write. */
-export class PostgresLogHeadStore {
+export class PostgresLogHeadStore implements HeadStore {
   readonly #pool: Pool;
   readonly #connection: ConnectionOptions;
 

@@ -3,21 +3,14 @@ import type { VoteRecord } from "../ballot/record.ts";
 import { ServiceError } from "../core/errors.ts";
 import { type Sequence, type ShardId, sequence, shardId } from "../core/ids.ts";
 import { asHash, type Hash } from "../core/sha256.ts";
+import type { Found, Group, ShardInstance, ShardKey, StoredHead, Writes } from "../shard/ports.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { byteaArray, int2Array, int8Array } from "./binary-array.ts";
 import { type ConnectionOptions, connect, discard } from "./connection.ts";
 import { failureOf } from "./failure.ts";
 import { GroupWriter } from "./group-writer.ts";
 import { Pool } from "./pool.ts";
-import {
-  type Found,
-  type Group,
-  type HeadColumns,
-  type HeadRow,
-  headOf,
-  type ShardKey,
-  type Writes,
-} from "./shard-rows.ts";
+import { type HeadColumns, headOf } from "./shard-rows.ts";
 
 const HEAD_COLUMNS = "election, shard, sequence, hash, cast_at, closed, sealed_sequence";
 
@@ -38,7 +31,7 @@ export interface PostgresShardInstanceOptions {
 }
 
 /** Every method is one transaction, and safe to repeat. Failures are ServiceErrors: failure.ts. */
-export class PostgresShardInstance implements AsyncDisposable {
+export class PostgresShardInstance implements ShardInstance, AsyncDisposable {
   readonly name: string;
   readonly #connection: ConnectionOptions;
   readonly #writer: GroupWriter;
@@ -107,7 +100,7 @@ export class PostgresShardInstance implements AsyncDisposable {
   }
 
   /** The heads of an election's shards here, in order of shard. */
-  async readHeads(election: number): Promise<HeadRow[]> {
+  async readHeads(election: number): Promise<StoredHead[]> {
     const rows = await this.#pool.query<HeadColumns>({
       name: "read-heads",
       text: `SELECT ${HEAD_COLUMNS} FROM shard_heads WHERE election = $1 ORDER BY shard`,
@@ -117,7 +110,7 @@ export class PostgresShardInstance implements AsyncDisposable {
   }
 
   /** The heads of all elections that have votes after what is confirmed as sealed. */
-  async readUnsealedHeads(): Promise<HeadRow[]> {
+  async readUnsealedHeads(): Promise<StoredHead[]> {
     const rows = await this.#pool.query<HeadColumns>({
       text: `SELECT ${HEAD_COLUMNS} FROM shard_heads WHERE sealed_sequence < sequence ORDER BY election, shard`,
     });
