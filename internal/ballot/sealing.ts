@@ -102,7 +102,8 @@ export async function sealAsClient(manifest: Manifest, index: number): Promise<U
 class SealingContext {
   /** How many choices it sealed: the next nonce. */
   seals = 0;
-  // A KeyObject made once, and no random nonce: three times as fast as key bytes and randomBytes each time.
+  // A KeyObject made once, and no random nonce: four times as fast as key bytes and randomBytes each time
+  // (docs/benchmarks.md).
   readonly #key: KeyObject;
   /** version ‖ enc ‖ 0…: what all its sealed choices begin with. */
   readonly #template: Uint8Array;

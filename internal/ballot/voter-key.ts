@@ -14,7 +14,8 @@ const REQUEST_TOKEN_SIZE = 16;
  * the deployment's voter secret cannot test guessed voter ids against them.
  */
 export class VoterKey {
-  // A KeyObject made once: five times as fast as passing the key's bytes to createHmac each time.
+  // A KeyObject made once: five times as fast as passing the key's bytes to createHmac each time
+  // (docs/benchmarks.md).
   readonly #key: KeyObject;
 
   private constructor(key: KeyObject) {

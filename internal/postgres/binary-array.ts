@@ -3,8 +3,7 @@
 //   i32 dimensions = 1 ‖ i32 has nulls = 0 ‖ u32 element type ‖ i32 length ‖ i32 first index = 1 ‖ (i32 size ‖ element)…
 //
 // pg's own encoding of an array is text, in which every byte of a bytea becomes two digits on this side and is parsed
-// again on the other. For a group of 1,000 votes that costs a quarter of the whole commit (docs/benchmarks.md). pg
-// sends a Buffer as a binary parameter, so all that is needed is the Buffer.
+// again on the other. pg sends a Buffer as a binary parameter, so all that is needed is the Buffer.
 
 /** Element types: pg_type.dat. */
 const BYTEA = 17;
