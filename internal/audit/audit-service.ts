@@ -42,8 +42,9 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
 
   async function committed(id: string): Promise<{ sealer: ElectionSealer; head: LogHead }> {
     const found = await sealer(id);
-    // A standby answers from the row as well: whoever is active has committed it.
-    const head = found.status.current.head ?? (await stores.heads.load(found.election.electionId));
+    const { state, head: known } = found.status.current;
+    // A standby answers from the row: whoever is active has committed it.
+    const head = (state !== "standby" && known) || (await stores.heads.load(found.election.electionId));
     if (!head || head.treeSize === 0) {
       throw new ServiceError("unavailable", "the log has no entry yet", {
         reason: "EMPTY_LOG",

@@ -461,8 +461,9 @@ describe("an instance that is stopped", () => {
     const isOn = (instance: number) => (voter: string) => testVote(manifest, voter).shard % 2 === instance;
     proxy.swallowAnswers();
     const began = performance.now();
-    const answers = await router.vote(manifest, all);
+    const [answers, { heads }] = await Promise.all([router.vote(manifest, all), headsOf(router, manifest)]);
     expect(performance.now() - began).toBeLessThan(3_000);
+    expect(heads.map(({ shard }) => shard)).toEqual([0, 2, 4, 6, 8, 10, 12, 14]);
     all.forEach((voter, index) => {
       expect(answers[index]).toBe(isOn(0)(voter) ? "RECORDED" : "UNAVAILABLE");
     });

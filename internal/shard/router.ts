@@ -21,7 +21,7 @@ import { isUnavailable } from "./availability.ts";
 import { type Answer, type PendingVote, UNAVAILABLE } from "./decide.ts";
 import type { Election, Elections } from "./elections.ts";
 import type { Instance } from "./instance.ts";
-import type { ShardInstance } from "./ports.ts";
+import type { ShardInstance, StoredHead } from "./ports.ts";
 import { runMessage } from "./record-batch.ts";
 import {
   appendResult,
@@ -81,8 +81,8 @@ export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
 
   /**
    * Waits for the parts, but for the last ones no longer than a moment: an instance that hangs instead of failing must
-   * not hold up the answers of the others. Its votes are answered as UNAVAILABLE, and when they are repeated, their
-   * tokens tell what became of them.
+   * not hold up the answers of the others. It counts as unavailable; when its votes are repeated, their tokens tell
+   * what became of them.
    */
   async #untilHanging(parts: readonly Promise<void>[]): Promise<void> {
     const over = new AbortController();
@@ -113,17 +113,16 @@ export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
 
   async heads(request: HeadsRequest) {
     const election = await this.#elections.getCurrent(checkElectionId(request.electionId));
-    const heads = await Promise.all(
-      this.#instancesOf(election).map(async ([name]) => {
-        try {
-          return await this.#instance(name).run((database) => database.readHeads(election.election));
-        } catch (error) {
-          if (isUnavailable(error)) return [];
-          throw error;
-        }
-      }),
-    );
-    return headsMessage(heads.flat(), election.state);
+    const found: StoredHead[] = [];
+    const parts = this.#instancesOf(election).map(async ([name]) => {
+      try {
+        found.push(...(await this.#instance(name).run((database) => database.readHeads(election.election))));
+      } catch (error) {
+        if (!isUnavailable(error)) throw error;
+      }
+    });
+    await this.#untilHanging(parts);
+    return headsMessage(found, election.state);
   }
 
   /**
