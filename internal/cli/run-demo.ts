@@ -55,6 +55,7 @@ export async function runDemo(context: CliContext, run: DemoRun): Promise<ExitCo
     logKey: verifierKey,
     publicUrl: context.setting("public"),
     evidence: context.setting("evidence"),
+    signal: run.signal,
   });
   for (const line of describeVerification(verification)) terminal.say(line);
   const matches = await openTally(context, election, trustees, verification);

@@ -1,6 +1,6 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
 import { ServiceError } from "../core/errors.ts";
 import { TlogError } from "../tlog/errors.ts";
@@ -98,11 +98,18 @@ describe("a wrong command line has exit status 2 and a message that names what t
     ["--profile /nonexistent verify", "there is no profile at /nonexistent"],
     ["tally --election e --share /nonexistent.json", "/nonexistent.json"],
     ["replay /nonexistent.csv", "/nonexistent.csv"],
-    ["start --reset --home /usr", "nothing was deleted"],
   ])("%s", async (line, message) => {
     const { code, data, said } = await psephos(...line.split(" "));
     expect([code, data]).toEqual([2, ""]);
     expect(said).toContain(message);
+  });
+
+  test("a folder to reset that has no deployment in it is left alone", async () => {
+    const file = join(folder.path, "important.txt");
+    await writeFile(file, "important");
+    const { code, said } = await psephos("start", "--reset", "--home", folder.path);
+    expect([code, said]).toEqual([2, expect.stringContaining("nothing was deleted")]);
+    expect(await readFile(file, "utf8")).toBe("important");
   });
 
   test("a profile that is not one, with every mistake in it", async () => {

@@ -1,424 +1,571 @@
-// Callers who may not, mistakes and malice, at the doors of a whole deployment. All the while votes are being cast, and
-// those who cast them must not notice: none of their votes is refused or has to be sent again.
-import { randomBytes } from "node:crypto";
+// What a deployment answers to those who have no business with it, who call out of turn, and who send nonsense: the call
+// or the connection fails, with a reason where there is somebody to tell it, and every other call goes on.
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
-import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
+import { constants } from "node:http2";
 import { request } from "node:https";
+import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
-import { buffer, json } from "node:stream/consumers";
-import { type ConnectionOptions, connect as connectTls } from "node:tls";
-import { fileURLToPath } from "node:url";
-import { create, type DescService, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import type { Client } from "@connectrpc/connect";
+import { text } from "node:stream/consumers";
+import { create, type DescService, toBinary } from "@bufbuild/protobuf";
 import { connect as connectNats } from "nats";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { DevelopmentCa, type TlsFiles } from "../../deploy/local/dev-ca.ts";
-import { runProgram } from "../../deploy/local/run-program.ts";
+import type { TlsFiles } from "../../deploy/local/dev-ca.ts";
 import type { ServiceName } from "../../deploy/local/service-configs.ts";
 import { NODE_FLAGS } from "../../deploy/local/service-process.ts";
-import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
-import { StatusSchema } from "../../gen/ts/google/rpc/status_pb.js";
 import { AuditService } from "../../gen/ts/psephos/audit/v1/audit_pb.js";
 import { DigestService } from "../../gen/ts/psephos/digest/v1/digest_pb.js";
 import { RecordBatchSchema, ShardRouterService } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import { ElectionService } from "../../gen/ts/psephos/vote/v1/election_pb.js";
-import { CastVoteRequestSchema, VoteService, VoteStatus } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
-import { appendVotes, genesisHead } from "../ballot/chain.ts";
-import { manifestHash } from "../ballot/manifest.ts";
-import type { VoteRecord } from "../ballot/record.ts";
-import { SEALED_CHOICE_SIZE } from "../ballot/sealed-choice.ts";
-import { grpcTls } from "../config/fields.ts";
-import type { ServiceError } from "../core/errors.ts";
-import { shardId } from "../core/ids.ts";
-import { errorFromStatus } from "../grpc/status.ts";
-import { RecordStream } from "../stream/record-stream.ts";
-import { PARKED_STREAM } from "../stream/streams.ts";
-import { createLogger } from "../telemetry/logger.ts";
-import { type Casting, refusalOf, type TestElection, TestStack, until, voteOf } from "./election-fixture.ts";
+import { CastVoteRequestSchema, VoteService } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
+import { auditCallers } from "../audit/callers.ts";
+import { utf8 } from "../core/bytes.ts";
+import { TestCa } from "../grpc/ca.fixture.ts";
+import { mayCall, parseIdentity } from "../grpc/identity.ts";
+import { digestCallers } from "../publisher/callers.ts";
+import { shardRouterCallers } from "../shard/callers.ts";
+import { electionCallers, voteCallers } from "../vote/callers.ts";
+import { ROOT } from "./cli-fixture.ts";
+import { refusalOf, type TestElection, TestStack, until, voteOf } from "./election-fixture.ts";
+import {
+  callOnce,
+  endingOf,
+  frame,
+  openCall,
+  openSession,
+  openSocket,
+  type PeerOptions,
+} from "./raw-call.ts";
 
-const SERVICES = ["vote-service", "shard-router", "audit-service", "publisher"] as const;
-/** In values that no answer may repeat. */
-const PLANTED = "planted";
-
-const resources = new AsyncDisposableStack();
-let folder: string;
 let stack: TestStack;
-/** For the votes that are wrong. */
 let election: TestElection;
-let undisturbed: TestElection;
-let casting: Casting;
+const SERVICES: readonly ServiceName[] = ["vote-service", "shard-router", "audit-service", "publisher"];
 
 beforeAll(async () => {
-  folder = resources.use(await TemporaryFolder.create()).path;
-  stack = resources.use(await TestStack.start());
-  election = await stack.createElection("bad-votes");
-  undisturbed = await stack.createElection("undisturbed");
-  casting = await undisturbed.startCasting({ window: 1 });
+  stack = await TestStack.start();
+  election = await stack.createElection("open");
 });
-afterAll(() => resources.disposeAsync());
+afterAll(() => stack?.[Symbol.asyncDispose]());
 
-async function readPems({ ca, cert, key }: TlsFiles) {
-  return { ca: await readFile(ca), cert: await readFile(cert), key: await readFile(key) };
+const addressOf = (name: ServiceName) => stack.stack.addresses[name];
+const ca = () => stack.stack.servers.ca.caFile;
+
+/** A peer with a certificate of the deployment. */
+async function peer(identity: string): Promise<PeerOptions> {
+  return { ca: ca(), identity: await stack.stack.identity(identity) };
 }
 
-/** A connection to a service's gRPC port. */
-function connection(service: ServiceName, options: ConnectionOptions) {
-  const [host = "", port] = stack.stack.addresses[service].split(":");
-  return connectTls({ host, port: Number(port), ALPNProtocols: ["h2"], ...options });
-}
+describe("callers", () => {
+  test.each(SERVICES)("of %s need a certificate of the deployment, over TLS 1.3", async (name) => {
+    using foreign = await TestCa.create();
+    const uri = `spiffe://${stack.stack.trustDomain}/client/mallory`;
+    const { certFile, keyFile } = await foreign.issueFor([{ type: "url", value: uri }]);
+    const stranger: TlsFiles = { ca: foreign.caFile, cert: certFile, key: keyFile };
+    const good = await peer("client/local");
+    const health = "grpc.health.v1.Health/Check";
 
-describe.each(SERVICES)("the handshake with %s", (service) => {
-  /** "welcome" to whom the server sends its SETTINGS, as it does at once; otherwise how the connection ends. */
-  async function greeting(options: ConnectionOptions): Promise<string> {
-    try {
-      for await (const _settings of connection(service, options)) return "welcome";
-      return "closed";
-    } catch (error) {
-      return String(error instanceof Error && "code" in error ? error.code : error);
+    expect(await callOnce(addressOf(name), good, health)).toMatchObject({ status: 0 });
+    // No call of theirs gets as far as an answer.
+    expect((await callOnce(addressOf(name), { ca: ca() }, health)).status).toBeUndefined();
+    expect(
+      (await callOnce(addressOf(name), { ca: ca(), identity: stranger }, health)).status,
+    ).toBeUndefined();
+    const old = openSocket(addressOf(name), { ...good, version: "TLSv1.2" }, new Uint8Array());
+    const [alert] = await once(old, "error");
+    expect(alert.code).toBe("ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION");
+    // A certificate of our CA that names nobody in the mesh, or a kind of member that there is not.
+    const { servers } = stack.stack;
+    for (const identity of [
+      await servers.ca.databaseRole("psephos_router"),
+      await servers.ca.identity("robot/r2"),
+    ]) {
+      expect(await callOnce(addressOf(name), { ca: ca(), identity }, health)).toMatchObject({ status: 7 });
     }
-  }
-
-  test("is for those with a certificate of the right CA, by TLS 1.3", async () => {
-    const known = await readPems(await stack.stack.identity("client/test"));
-    const otherCa = await DevelopmentCa.open(join(folder, "other-ca"));
-    const stranger = await readPems(await otherCa.identity("client/test"));
-    const { ca } = known;
-    expect(await greeting(known)).toBe("welcome");
-    expect(await greeting({ ca })).toBe("ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED");
-    // Node looks at the issuer after the handshake, and drops the connection without an alert.
-    expect(await greeting({ ...stranger, ca })).toMatch(/^(closed|ECONNRESET)$/);
-    expect(await greeting({ ...known, minVersion: "TLSv1.2", maxVersion: "TLSv1.2" })).toBe(
-      "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION",
-    );
   });
-});
 
-/** A call for whoever the certificate names. */
-function calling<D extends DescService>(service: D, call: (client: Client<D>) => Promise<unknown>) {
-  return async (identity: string) => call(await stack.client(service, identity));
-}
+  const POLICIES = [
+    { at: "vote-service", service: VoteService, callers: voteCallers },
+    { at: "vote-service", service: ElectionService, callers: electionCallers },
+    { at: "shard-router", service: ShardRouterService, callers: shardRouterCallers },
+    { at: "audit-service", service: AuditService, callers: auditCallers },
+    { at: "publisher", service: DigestService, callers: digestCallers },
+  ] as const;
 
-test.each([
-  ["VoteService.CastVote", "operator/test", calling(VoteService, (to) => to.castVote({}))],
-  ["VoteService.CastVote", "service/audit-service", calling(VoteService, (to) => to.castVote({}))],
-  ["VoteService.CastVotes", "auditor/test", calling(VoteService, (to) => all(to.castVotes(none())))],
-  ["ElectionService.CreateElection", "client/test", calling(ElectionService, (to) => to.createElection({}))],
-  ["ElectionService.CloseElection", "auditor/test", calling(ElectionService, (to) => to.closeElection({}))],
-  ["ShardRouter.Append", "client/test", calling(ShardRouterService, (to) => to.append({}))],
-  ["ShardRouter.Append", "service/audit-service", calling(ShardRouterService, (to) => to.append({}))],
-  ["ShardRouter.ReadChain", "client/test", calling(ShardRouterService, (to) => all(to.readChain({})))],
-  ["ShardRouter.ConfirmSealed", "operator/test", calling(ShardRouterService, (to) => to.confirmSealed({}))],
-  ["AuditService.GetRecord", "client/test", calling(AuditService, (to) => to.getRecord({}))],
-  ["AuditService.GetHead", "service/publisher", calling(AuditService, (to) => to.getHead({}))],
-  ["DigestService.SubmitHead", "operator/test", calling(DigestService, (to) => to.submitHead({}))],
-])("%s is not for %s", async (_method, identity, call) => {
-  const error = await refusalOf(call(identity));
-  expect([error.kind, error.reason]).toEqual(["permission-denied", "CALLER_NOT_ALLOWED"]);
-});
-
-async function all<T>(answers: AsyncIterable<T>): Promise<T[]> {
-  const list: T[] = [];
-  for await (const answer of answers) list.push(answer);
-  return list;
-}
-
-async function* none() {}
-
-// RFC 9113: section 3.4, the connection preface, and 4.1, the frame format.
-const PREFACE = Buffer.concat([
-  Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-  Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]), // empty SETTINGS
-]);
-const GARBAGE: readonly Buffer[] = [
-  randomBytes(10_000),
-  Buffer.from("POST / HTTP/1.1\r\nhost: x\r\n\r\n"),
-  Buffer.concat([PREFACE, Buffer.alloc(64, 0xee)]),
-  Buffer.concat([PREFACE, Buffer.from([0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])]), // DATA of 16 MiB
-  Buffer.concat([PREFACE, Buffer.from([0, 0, 1, 0, 0, 0, 0, 0, 9, 1])]), // DATA of a stream that is not there
-];
-
-test.each(SERVICES)("garbage within TLS ends the connection with %s and no other", async (service) => {
-  const pems = await readPems(await stack.stack.identity("client/test"));
-  await Promise.all(
-    GARBAGE.map(async (garbage) => {
-      const socket = connection(service, pems)
-        .on("error", () => {})
-        .resume();
-      socket.write(garbage);
-      await once(socket, "close");
-    }),
+  test.each(POLICIES)(
+    "of $service.typeName may call what their role is for, and nothing else",
+    async (policy) => {
+      const service: DescService = policy.service;
+      const callers: Readonly<Record<string, readonly `${"client" | "service"}/${string}`[]>> =
+        policy.callers as never;
+      for (const id of [
+        "client/local",
+        "operator/local",
+        "auditor/local",
+        ...SERVICES.map((name) => `service/${name}`),
+        "service/nats",
+      ]) {
+        const session = openSession(addressOf(policy.at), await peer(id));
+        const identity = parseIdentity(`spiffe://${stack.stack.trustDomain}/${id}`, stack.stack.trustDomain);
+        for (const method of service.methods) {
+          const call = openCall(session, `${service.typeName}/${method.name}`, { "grpc-timeout": "5S" });
+          call.end(frame(new Uint8Array()));
+          const { status } = await endingOf(call);
+          const allowed = mayCall(identity, callers[method.localName] ?? []);
+          expect(status === 7, `${id} calls ${method.name}: ${status}`).toBe(!allowed);
+        }
+        session.destroy();
+      }
+    },
   );
-  await casting.acknowledged(20);
 });
 
-/** A client's way to ask for something of an election. */
-function asking<D extends DescService>(
-  service: D,
-  identity: string,
-  ask: (client: Client<D>, electionId: string) => Promise<unknown>,
-) {
-  return async () => {
-    const client = await stack.client(service, identity);
-    return (electionId: string) => ask(client, electionId);
-  };
-}
+describe("a request that is wrong is refused with the field that makes it so", () => {
+  const LONG = "x".repeat(257);
+  const NOT_UTF8 = Uint8Array.of(0xff, 0xfe);
 
-test.each([
-  [
-    "vote-service",
-    asking(ElectionService, "client/test", (of, electionId) => of.getElection({ electionId })),
-  ],
-  [
-    "shard-router",
-    asking(ShardRouterService, "service/vote-service", (of, electionId) => of.heads({ electionId })),
-  ],
-  ["audit-service", asking(AuditService, "client/test", (of, electionId) => of.getHead({ electionId }))],
-  ["publisher", asking(DigestService, "client/test", (of, electionId) => of.getLogKey({ electionId }))],
-])("a message over 4 MiB to %s fails, and no other on its connection", async (_service, connect) => {
-  const ask = await connect();
-  const tooLong = "x".repeat(4 * 1024 * 1024);
-  const [, error] = await Promise.all([ask(election.id), refusalOf(ask(tooLong)), ask(election.id)]);
-  expect(error.kind).toBe("resource-exhausted");
-});
-
-test("a stream that its client half-closes at once gets all of its answers", async () => {
-  const client = await election.voter();
-  const votes = election
-    .ballots(300)
-    .map((ballot, index) => ({ id: BigInt(index), vote: voteOf(election, ballot) }));
-  async function* requests() {
-    yield* votes;
-  }
-  const answers = await all(client.castVotes(requests()));
-  expect(answers.map(({ id }) => Number(id)).sort((a, b) => a - b)).toEqual(
-    votes.map(({ id }) => Number(id)),
-  );
-  expect(new Set(answers.map(({ outcome }) => outcome.case))).toEqual(new Set(["vote"]));
-  expect(await all(client.castVotes(none()))).toEqual([]);
-});
-
-type Vote = MessageInitShape<typeof CastVoteRequestSchema>;
-
-/** A good vote but for what is changed. */
-function voteWith(changes: Vote = {}): Vote {
-  return { ...voteOf(election, election.ballot()), ...changes };
-}
-
-async function refusedVote(vote: Vote): Promise<ServiceError> {
-  const client = await stack.client(VoteService, "client/test");
-  return refusalOf(client.castVote(vote));
-}
-
-/** Sends bytes that no client of ours would, as the request of a CastVote. Answers the error, and all that was answered. */
-async function castBytes(message: Uint8Array): Promise<{ error: ServiceError; text: string }> {
-  const pems = await readPems(await stack.stack.identity("client/test"));
-  const session = connectHttp2(`https://${stack.stack.addresses["vote-service"]}`, pems);
-  try {
-    const call = session.request({
-      ":method": "POST",
-      ":path": `/${VoteService.typeName}/CastVote`,
-      "content-type": "application/grpc",
-      te: "trailers",
-    });
-    const headers: IncomingHttpHeaders = {};
-    for (const event of ["response", "trailers"]) call.on(event, (more) => Object.assign(headers, more));
-    const head = Buffer.alloc(5); // not compressed, and the length
-    head.writeUInt32BE(message.length, 1);
-    call.end(Buffer.concat([head, message]));
-    const body = await buffer(call);
-    const details = Buffer.from(String(headers["grpc-status-details-bin"]), "base64");
-    const text = [JSON.stringify(headers), body, details].map((part) => part.toString("latin1")).join("\n");
-    return { error: errorFromStatus(fromBinary(StatusSchema, details)), text };
-  } finally {
-    session.destroy();
-  }
-}
-
-const withId = {
-  voter_id: (voterId: string): Vote => voteWith({ voterId }),
-  request_id: (requestId: string): Vote => voteWith({ requestId }),
-  candidate_id: (value: string): Vote => voteWith({ choice: { case: "candidateId", value } }),
-};
-
-describe.each(["voter_id", "request_id", "candidate_id"] as const)("a vote whose %s", (field) => {
-  test.each([
-    ["is empty", ""],
-    ["has 257 bytes", PLANTED.padEnd(257, "x")],
-    ["has 257 bytes in fewer characters", PLANTED.padEnd(132, "é")],
-    ["is not UTF-8", `${PLANTED}\x7f`],
-  ])("%s is refused, the field named and its value not repeated", async (problem, value) => {
-    const bytes = toBinary(CastVoteRequestSchema, create(CastVoteRequestSchema, withId[field](value)));
-    if (problem === "is not UTF-8") bytes[bytes.indexOf(0x7f)] = 0xff;
-    const { error, text } = await castBytes(bytes);
-    expect([error.kind, error.reason]).toEqual(["invalid-argument", "INVALID_FIELD"]);
-    expect(error.fields.map(({ field }) => field)).toEqual([field]);
-    expect(text).not.toContain(PLANTED);
-  });
-});
-
-test("a vote for an election or a candidate that is not there", async () => {
-  const nowhere = await refusedVote(voteWith({ electionId: "no-such-election" }));
-  expect([nowhere.kind, nowhere.reason]).toEqual(["not-found", "UNKNOWN_ELECTION"]);
-  const nobody = await refusedVote(withId.candidate_id(PLANTED));
-  expect([nobody.kind, nobody.fields.map(({ field }) => field)]).toEqual([
-    "invalid-argument",
-    ["candidate_id"],
-  ]);
-  expect(JSON.stringify([nobody.message, nobody.fields])).not.toContain(PLANTED);
-});
-
-test("a vote before the opening and one after the closing", async () => {
-  const later = await stack.createElection("later", { opensAt: (Date.now() + 3_600_000) * 1000 });
-  const early = await refusedVote(voteWith({ electionId: later.id }));
-  expect([early.kind, early.reason]).toEqual(["failed-precondition", "NOT_OPEN_YET"]);
-
-  const over = await stack.createElection("over");
-  await over.elections.closeElection({ electionId: over.id });
-  const late = await refusedVote(voteWith({ electionId: over.id }));
-  expect([late.kind, late.reason]).toEqual(["failed-precondition", "CLOSED"]);
-});
-
-test("a voter's second vote", async () => {
-  const vote = voteWith();
-  await (await election.voter()).castVote(vote);
-  const second = await refusedVote({ ...vote, requestId: "another" });
-  expect([second.kind, second.reason]).toEqual(["already-exists", "ALREADY_VOTED"]);
-});
-
-test("a batch of more votes than ShardRouter takes", async () => {
-  const router = await stack.client(ShardRouterService, "service/vote-service");
-  const votes = Array.from({ length: 1_001 }, () => ({}));
-  const error = await refusalOf(router.append({ electionId: election.id, votes }));
-  expect([error.kind, error.reason]).toEqual(["resource-exhausted", "BATCH_TOO_LARGE"]);
-});
-
-test("what was refused is nowhere, and what was not is there", async () => {
-  await election.drain();
-  await election.expectExactly();
-});
-
-test("REST answers with the vote's number, or a problem", async () => {
-  const { id } = await stack.createElection("by-rest");
-  const pems = await readPems(await stack.stack.identity("client/test"));
-  const [host, port] = stack.stack.addresses.voteHttp.split(":");
-  const post = async (body: string) => {
-    const place = { host, port, path: "/api/v1/votes", agent: false as const };
-    const headers = { "content-type": "application/json" };
-    const sent = request({ ...place, ...pems, method: "POST", headers }).end(body);
-    const [response] = await once(sent, "response");
-    return [response.statusCode, response.headers["content-type"], await json(response)];
-  };
-  const vote = { election_id: id, voter_id: "by rest", candidate_id: "ada" };
-  const problemOf = (status: number) => expect.objectContaining({ status });
-  const problem = (status: number) => [status, "application/problem+json", problemOf(status)];
-
-  const [status, type, answer] = await post(JSON.stringify(vote));
-  expect([status, type, answer]).toEqual([
-    201,
-    "application/json",
-    { vote_id: expect.any(Number), status: "recorded" },
-  ]);
-  const reader = await stack.client(VoteService, "client/test");
-  const found = await reader.getVote({ electionId: id, voteId: BigInt(answer.vote_id) });
-  expect([VoteStatus.RECORDED, VoteStatus.SEALED]).toContain(found.vote?.status);
-
-  expect(await post(JSON.stringify(vote))).toEqual(problem(409));
-  expect(await post(JSON.stringify({ ...vote, voter_id: "" }))).toEqual(problem(400));
-  expect(await post(JSON.stringify({ ...vote, candidate_id: PLANTED }))).toEqual(problem(400));
-  expect(await post(`{"voter_id": "${PLANTED}`)).toEqual(problem(400));
-  expect(await post(JSON.stringify({ ...vote, election_id: "no-such-election" }))).toEqual(problem(404));
-});
-
-describe("the record stream", () => {
-  /** A message as ShardRouter would send it, of one run. */
-  function batchOf({ id }: TestElection, records: readonly VoteRecord[]): Uint8Array {
-    const first = records[0];
-    const run = {
-      shard: first?.shard ?? 0,
-      firstSequence: BigInt(first?.sequence ?? 0),
-      records: records.map(({ castAt, ...record }) => ({ ...record, castAtMicros: BigInt(castAt) })),
+  const vote = (changes: Record<string, string>) => {
+    const ids = { election_id: election.id, voter_id: "v", request_id: "r", candidate_id: "ada", ...changes };
+    return {
+      electionId: ids.election_id,
+      voterId: ids.voter_id,
+      requestId: ids.request_id,
+      choice: { case: "candidateId" as const, value: ids.candidate_id },
     };
-    return toBinary(RecordBatchSchema, create(RecordBatchSchema, { electionId: id, runs: [run] }));
-  }
+  };
 
-  /** The first record of a shard, of a voter that there is not. It follows the genesis as a true one would. */
-  function forgery({ manifest }: TestElection, shard: number): VoteRecord[] {
-    const voterPseudonym = randomBytes(32);
-    voterPseudonym.writeUInt32BE(shard);
-    const sealedChoice = randomBytes(SEALED_CHOICE_SIZE);
-    sealedChoice[0] = 1;
-    const head = genesisHead(manifestHash(manifest), shardId(shard));
-    const nowMicros = Date.now() * 1000;
-    const vote = { voterPseudonym, revision: 1, sealedChoice };
-    return appendVotes(head, [vote], { shards: manifest.shards, nowMicros }).records;
-  }
+  test.each(["election_id", "voter_id", "request_id", "candidate_id"])(
+    "CastVote with an empty, an over-long and a non-UTF-8 %s",
+    async (field) => {
+      const client = await stack.client(VoteService, "client/test");
+      for (const value of ["", LONG, "\ufffd"]) {
+        const refusal = await refusalOf(client.castVote(vote({ [field]: value })));
+        expect([refusal.kind, refusal.reason]).toEqual(["invalid-argument", "INVALID_FIELD"]);
+        expect(refusal.fields.map((violation) => violation.field)).toEqual([field]);
+        if (value !== "") expect(refusal.message).not.toContain(value);
+      }
+      // What no library would send: the bytes of one id replaced by others of the same length.
+      const bytes = toBinary(CastVoteRequestSchema, create(CastVoteRequestSchema, vote({ [field]: "@@" })));
+      bytes.set(NOT_UTF8, Buffer.from(bytes).indexOf("@@"));
+      const { status, fields } = await callOnce(
+        addressOf("vote-service"),
+        await peer("client/test"),
+        "psephos.vote.v1.VoteService/CastVote",
+        bytes,
+      );
+      expect({ status, fields }).toEqual({ status: 3, fields: [field] });
+    },
+  );
 
-  test("parks and reports what cannot be read or verified, and nothing forged is sealed", async () => {
-    const attacked = await stack.createElection("attacked");
-    const { nats, servers, services } = stack.stack;
-    const tls = grpcTls(await stack.stack.identity("service/shard-router"));
-    await using stream = await RecordStream.connect({
-      servers: [nats.url],
-      tls: { ...tls, serverId: servers.ca.spiffeId("service/nats") },
-      name: "forger",
-      replicas: 1,
-      logger: createLogger({ service: "test", level: "silent" }),
-    });
-    const files = await stack.stack.identity("operator/local");
-    const operator = await connectNats({ servers: nats.url, tls: grpcTls(files) });
-    await using _ = { [Symbol.asyncDispose]: () => operator.close() };
-    const { streams } = await operator.jetstreamManager();
-    const parked = async () => (await streams.info(PARKED_STREAM)).state.messages;
-    expect(await parked()).toBe(0);
+  test("several at a time are named together", async () => {
+    const client = await stack.client(VoteService, "client/test");
+    const refusal = await refusalOf(client.castVote({ electionId: "No", voterId: LONG }));
+    expect(refusal.fields.map(({ field }) => field)).toEqual([
+      "election_id",
+      "voter_id",
+      "request_id",
+      "choice",
+    ]);
+  });
 
-    const malformed = new Uint8Array([0xff, 0xff, 0xff]);
-    const unverifiable = batchOf(
-      attacked,
-      forgery(attacked, 0).map((record) => ({ ...record, castAt: record.castAt + 1 })),
-    );
-    await stream.publish(attacked.id, malformed);
-    await until("the malformed message is parked", async () => (await parked()) === 1);
-    await stream.publish(attacked.id, unverifiable);
-    await until("the unverifiable message is parked", async () => (await parked()) === 2);
-    // The chain has no key. Only the shard knows that this one is not its own.
-    await stream.publish(attacked.id, batchOf(attacked, forgery(attacked, 1)));
+  test("the ids of every other service's requests", async () => {
+    const elections = await stack.client(ElectionService, "operator/test");
+    const audit = await stack.client(AuditService, "operator/test");
+    const digests = await stack.client(DigestService, "operator/test");
+    const router = await stack.client(ShardRouterService, "service/vote-service");
+    for (const electionId of ["", LONG, "UPPER"]) {
+      for (const call of [
+        () => elections.getElection({ electionId }),
+        () => elections.closeElection({ electionId }),
+        () => audit.getHead({ electionId }),
+        () => audit.listCheckpoints({ electionId }),
+        () => digests.getLatestCheckpoint({ electionId }),
+        () => digests.getLogKey({ electionId }),
+        () => router.heads({ electionId }),
+        () => router.append({ electionId }),
+      ]) {
+        const { kind, fields } = await refusalOf(call());
+        expect({ kind, fields: fields.map(({ field }) => field) }).toEqual({
+          kind: "invalid-argument",
+          fields: ["election_id"],
+        });
+      }
+    }
+    const { fields } = await refusalOf(router.append({ electionId: election.id, votes: [{}] }));
+    expect(fields.map(({ field }) => field)).toEqual([
+      "votes[0].voter_pseudonym",
+      "votes[0].sealed_choice",
+      "votes[0].request_token",
+    ]);
+    const manifest = await refusalOf(elections.createElection({ manifest: utf8("{}") }));
+    expect(manifest).toMatchObject({ kind: "invalid-argument", reason: "INVALID_MANIFEST" });
+    expect(manifest.fields.length).toBeGreaterThan(5);
+  });
 
-    const [first, second] = await Promise.all(
-      [1, 2].map((seq) => streams.getMessage(PARKED_STREAM, { seq })),
-    );
-    expect([...(first?.data ?? [])]).toEqual([...malformed]);
-    expect(first?.header.get("Psephos-Reason")).toMatch(/^record message: /);
-    expect([...(second?.data ?? [])]).toEqual([...unverifiable]);
-    expect(second?.header.get("Psephos-Reason")).toMatch(/^shard 0, sequence 1: its hash does not cover/);
-    expect(await stack.metric("audit-service", "psephos_audit_parked_messages_total")).toBe(2);
+  test("elections and candidates that there are not, and votes that cannot be again", async () => {
+    const client = await stack.client(VoteService, "client/test");
+    const nowhere = await refusalOf(client.castVote(vote({ election_id: "nowhere" })));
+    expect(nowhere.kind).toBe("not-found");
+    const nobody = await refusalOf(client.castVote(vote({ candidate_id: "nobody" })));
+    expect(nobody).toMatchObject({ kind: "invalid-argument", reason: "UNKNOWN_CANDIDATE" });
+    expect(nobody.fields.map(({ field }) => field)).toEqual(["candidate_id"]);
 
-    await attacked.cast(attacked.ballots(500));
-    await attacked.drain();
-    await attacked.expectExactly();
-    const log = await readFile(services["audit-service"].logFile, "utf8");
-    expect(log.split("parked a stream message").length - 1).toBeGreaterThanOrEqual(2);
-    expect(log).toContain("the stream brought records that the shard does not have");
+    const ballot = election.ballot();
+    const voter = await election.voter();
+    await voter.castVote(voteOf(election, ballot));
+    const again = await refusalOf(voter.castVote(voteOf(election, { ...ballot, requestId: "again" })));
+    expect(again).toMatchObject({ kind: "already-exists", reason: "ALREADY_VOTED" });
+  });
+
+  test("votes before the opening, after the time to close, and after the closing", async () => {
+    const hour = 3_600_000_000;
+    const now = Date.now() * 1000;
+    const early = await stack.createElection("early", { opensAt: now + hour });
+    const late = await stack.createElection("late", { opensAt: now - 2 * hour, closesAt: now - hour });
+    const closed = await stack.createElection("closed");
+    await closed.elections.closeElection({ electionId: closed.id });
+    const reasons = [];
+    for (const one of [early, late, closed]) {
+      const { kind, reason } = await refusalOf((await one.voter()).castVote(voteOf(one, one.ballot())));
+      reasons.push([kind, reason]);
+      expect(await one.recorded()).toBe(0);
+    }
+    expect(reasons).toEqual([
+      ["failed-precondition", "NOT_OPEN_YET"],
+      ["failed-precondition", "CLOSED"],
+      ["failed-precondition", "CLOSED"],
+    ]);
+  });
+
+  test("a batch over the limit", async () => {
+    const router = await stack.client(ShardRouterService, "service/vote-service");
+    const votes = Array.from({ length: 1_001 }, () => ({
+      voterPseudonym: new Uint8Array(32),
+      sealedChoice: new Uint8Array(63),
+      requestToken: new Uint8Array(16),
+    }));
+    const refusal = await refusalOf(router.append({ electionId: election.id, votes }));
+    expect(refusal).toMatchObject({ kind: "resource-exhausted", reason: "BATCH_TOO_LARGE" });
   });
 });
 
-test.each(SERVICES)("%s refuses a wrong configuration and lists every mistake", async (service) => {
-  const file = join(folder, `${service}.json`);
-  // A key that is not known, one of another type, and one that is missing.
-  const mistaken = { lisen: "127.0.0.1:0", listen: 7, tls: undefined };
-  const config = { ...stack.stack.services[service].config, ...mistaken };
-  await writeFile(file, JSON.stringify(config));
-  const main = fileURLToPath(new URL(`../../cmd/${service}/main.ts`, import.meta.url));
-  const args = [...NODE_FLAGS, main, "--config", file];
-  const outcome = await runProgram({ file: process.execPath, args, timeoutMs: 20_000 }).catch(String);
-  expect(outcome).toContain(`(exit code 2): ${service}: ${file} cannot be used:\n`);
-  const mistakes = outcome.split("\n").slice(1);
-  expect(mistakes.map((line) => line.trim().split(":")[0]).sort()).toEqual(["lisen", "listen", "tls"]);
+describe("nonsense on every port, while votes are cast", () => {
+  const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+  const SETTINGS = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+  const NONSENSE = [
+    Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+    Buffer.from(Array.from({ length: 4096 }, (_, i) => (i * 7919) & 255)),
+    Buffer.concat([PREFACE, SETTINGS, Buffer.alloc(64, 0xee)]),
+    Buffer.concat([PREFACE, SETTINGS, Buffer.from([0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])]),
+    Buffer.concat([PREFACE, SETTINGS, Buffer.from([0, 0, 1, 0, 0, 0, 0, 0, 9, 1])]),
+  ];
+
+  test("costs whoever sends it the connection or the call, and nobody else anything", async () => {
+    const stirred = await stack.createElection("stirred");
+    const casting = await stirred.startCasting();
+    await casting.acknowledged(50);
+
+    for (const name of SERVICES) {
+      // Connections that hang, to be closed at the end, and some that are not even TLS.
+      const held = [PREFACE, PREFACE.subarray(0, 7), Buffer.concat([PREFACE, SETTINGS.subarray(0, 4)])];
+      const who = await peer("client/mallory");
+      const sockets = held.map((bytes) => openSocket(addressOf(name), who, bytes));
+      const [host, port] = addressOf(name).split(":");
+      const plain = connectTcp(Number(port), host);
+      plain.on("error", () => {});
+      plain.write(Buffer.alloc(100_000, 0x41));
+
+      for (const bytes of NONSENSE) await once(openSocket(addressOf(name), who, bytes), "close");
+
+      const session = openSession(addressOf(name), who);
+      // Reset by the hundred.
+      for (let i = 0; i < 300; i++) {
+        openCall(session, "psephos.vote.v1.VoteService/CastVotes").close(constants.NGHTTP2_CANCEL);
+      }
+      // No such method.
+      const unknown = openCall(session, "psephos.none.v1.None/None");
+      unknown.end();
+      expect((await endingOf(unknown)).status).toBe(12);
+      session.destroy();
+      plain.destroy();
+      for (const socket of sockets) socket.destroy();
+    }
+
+    await casting.acknowledged(50);
+    await casting.stop();
+    await stirred.drain();
+    await stirred.expectExactly();
+  });
+
+  test("streams half-closed at once, messages cut off, garbled and too large", async () => {
+    const method = "psephos.vote.v1.VoteService";
+    const session = openSession(addressOf("vote-service"), await peer("client/mallory"));
+    const open = (name: string) => openCall(session, `${method}/${name}`);
+
+    const halfClosed = open("CastVotes");
+    halfClosed.end();
+    expect((await endingOf(halfClosed)).status).toBe(0);
+
+    const nothing = open("CastVote");
+    nothing.end();
+    expect((await endingOf(nothing)).status).toBe(3);
+
+    const cutOff = open("CastVote");
+    cutOff.end(frame(new Uint8Array(100)).subarray(0, 50));
+    expect((await endingOf(cutOff)).status).toBe(3);
+
+    const garbled = open("CastVotes");
+    garbled.end(frame(Uint8Array.of(0xff, 0xff, 0xff)));
+    expect((await endingOf(garbled)).status).toBe(3);
+
+    const announced = open("CastVote");
+    announced.write(Buffer.from([0, 0x7f, 0xff, 0xff, 0xff]));
+    expect((await endingOf(announced)).status).toBe(8);
+
+    const sent = open("CastVote");
+    sent.end(frame(Buffer.alloc(5 * 1024 * 1024)));
+    expect((await endingOf(sent)).status).toBe(8);
+
+    // The connection itself is as good as before.
+    const after = open("GetVote");
+    after.end(frame(new Uint8Array()));
+    expect((await endingOf(after)).status).toBe(3);
+    session.destroy();
+  });
 });
 
-test("those who cast votes meanwhile have noticed nothing", async () => {
-  const { recorded, retried } = await casting.stop();
-  expect([recorded, retried]).toEqual([undisturbed.ledger.size, 0]);
-  await undisturbed.drain();
-  await undisturbed.expectExactly();
+test("messages on the record stream that are not ShardRouter's are parked and reported, and sealing goes on", async () => {
+  const watched = await stack.createElection("parked");
+  await watched.cast(watched.ballots(20));
+  const parked = () => stack.metric("audit-service", "psephos_audit_parked_messages_total");
+  const before = await parked();
+
+  const tls = await stack.stack.identity("service/shard-router");
+  const nats = await connectNats({
+    servers: stack.stack.nats.url,
+    tls: { caFile: tls.ca, certFile: tls.cert, keyFile: tls.key },
+  });
+  try {
+    const stream = nats.jetstream();
+    const forged = {
+      voterPseudonym: new Uint8Array(32),
+      revision: 1,
+      sealedChoice: new Uint8Array(63),
+      castAtMicros: 1n,
+      hash: new Uint8Array(32),
+    };
+    const batch = (electionId: string, firstSequence: bigint, records = [forged]) =>
+      toBinary(
+        RecordBatchSchema,
+        create(RecordBatchSchema, { electionId, runs: [{ shard: 0, firstSequence, records }] }),
+      );
+    for (const body of [
+      utf8("not protobuf \xff"),
+      batch("NO ELECTION", 1n),
+      batch("nowhere", 1n),
+      batch(watched.id, 1n), // another record in the place of one that is sealed or verified
+      batch(watched.id, 1n, [{ ...forged, hash: new Uint8Array(31) }]),
+    ]) {
+      await stream.publish("psephos.records.parked", body);
+    }
+  } finally {
+    await nats.close();
+  }
+
+  await until("the messages are parked", async () => (await parked()) === before + 5);
+  const operator = await stack.stack.identity("operator/local");
+  const reader = await connectNats({
+    servers: stack.stack.nats.url,
+    tls: { caFile: operator.ca, certFile: operator.cert, keyFile: operator.key },
+  });
+  try {
+    const manager = await reader.jetstreamManager();
+    const { state } = await manager.streams.info("PSEPHOS_PARKED");
+    expect(state.messages).toBe(5);
+    const { header } = await manager.streams.getMessage("PSEPHOS_PARKED", { seq: state.first_seq });
+    expect(header.get("Psephos-Reason")).toContain("record message");
+  } finally {
+    await reader.close();
+  }
+  const log = await readFile(stack.stack.services["audit-service"].logFile, "utf8");
+  expect(log.match(/parked a stream message/g)).toHaveLength(5);
+
+  await watched.cast(watched.ballots(20));
+  await watched.drain();
+  await watched.expectExactly();
+});
+
+describe("a configuration with mistakes stops the service at its start, with all of them and exit status 2", () => {
+  const MISTAKES: readonly (readonly [ServiceName, object, readonly string[]])[] = [
+    [
+      "vote-service",
+      { listen: "everywhere", limits: { pending_votes: 0, patience: 1 }, voter_secret_file: undefined },
+      ["listen", "limits.pending_votes", "limits.patience: is not a known key", "voter_secret_file"],
+    ],
+    [
+      "shard-router",
+      {
+        placement: { instances: [{ name: "a", host: "h", port: 70_000 }] },
+        nats: { servers: ["http://x"] },
+        lisen: "",
+      },
+      [
+        "placement.instances[0].port",
+        "placement.instances[0].tls",
+        "nats.servers[0]",
+        "nats.tls",
+        "lisen: is not a known key",
+      ],
+    ],
+    [
+      "audit-service",
+      {
+        evidence: { directory: "" },
+        shard_router: "nowhere",
+        limits: { head_interval_ms: 1 },
+        trust_domain: "UP",
+      },
+      ["evidence.directory", "shard_router", "limits.head_interval_ms", "trust_domain"],
+    ],
+    [
+      "publisher",
+      { public_listen: 8080, log_prefix: "https://x", tls: { ca: "ca.crt" }, key: "secret" },
+      ["public_listen", "log_prefix", "tls.cert", "tls.key", "key: is not a known key"],
+    ],
+  ];
+
+  test.each(MISTAKES)("%s", async (name, changes, mistakes) => {
+    const { configFile } = stack.stack.services[name];
+    const file = `${configFile}.bad`;
+    await writeFile(file, JSON.stringify({ ...JSON.parse(await readFile(configFile, "utf8")), ...changes }));
+    const main = join(ROOT, "cmd", name, "main.ts");
+    const child = spawn(process.execPath, [...NODE_FLAGS, main, "--config", file], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const [[status], output, errors] = await Promise.all([
+      once(child, "exit"),
+      text(child.stdout),
+      text(child.stderr),
+    ]);
+    expect({ status, output }, errors).toEqual({ status: 2, output: "" });
+    for (const mistake of mistakes) expect(errors).toContain(`\n  ${mistake}`);
+    expect(errors.trimEnd().split("\n")).toHaveLength(1 + mistakes.length);
+  });
+});
+
+describe("REST", () => {
+  interface RestOptions {
+    readonly method?: string;
+    readonly path?: string;
+    readonly headers?: Record<string, string>;
+    readonly identity?: string;
+  }
+
+  /** A request to the edge, and the answer's status, problem and headers. */
+  async function rest(body: unknown, options: RestOptions = {}) {
+    const { method = "POST", path = "/api/v1/votes", headers = {}, identity = "client/test" } = options;
+    const tls = await stack.stack.identity(identity);
+    const [host, port] = stack.stack.addresses.voteHttp.split(":");
+    const sent = request({
+      host,
+      port,
+      path,
+      method,
+      ca: await readFile(tls.ca),
+      cert: await readFile(tls.cert),
+      key: await readFile(tls.key),
+      agent: false,
+      headers: { "content-type": "application/json", ...headers },
+    });
+    sent.end(typeof body === "string" ? body : JSON.stringify(body));
+    const [response] = await once(sent, "response");
+    const answer = await text(response);
+    return {
+      status: response.statusCode,
+      headers: response.headers,
+      body: answer === "" ? undefined : JSON.parse(answer),
+    };
+  }
+
+  const fields = (changes: Record<string, unknown> = {}) => {
+    const { voterId, choiceId } = election.ballot();
+    return { election_id: election.id, voter_id: voterId, candidate_id: choiceId, ...changes };
+  };
+
+  test("a vote is 201, and what is wrong with others is a problem of its own status", async () => {
+    const vote = fields();
+    const recorded = await rest(vote, { headers: { "idempotency-key": "k1" } });
+    expect(recorded).toMatchObject({
+      status: 201,
+      body: { vote_id: expect.any(Number), status: "recorded" },
+    });
+    expect((await rest(vote, { headers: { "idempotency-key": "k1" } })).body).toEqual(recorded.body);
+
+    const answers = {
+      "a second vote": await rest(vote),
+      "an empty id": await rest(fields({ voter_id: "" })),
+      "not JSON": await rest("{"),
+      "a key twice": await rest('{"election_id":"a","election_id":"b"}'),
+      "another key": await rest(fields({ surprise: 1 })),
+      "no candidate": await rest(fields({ candidate_id: "nobody" })),
+      "no election": await rest(fields({ election_id: "nowhere" })),
+      "not open": await rest(fields({ election_id: "early" })),
+      "no path": await rest(fields(), { path: "/api/v2/votes" }),
+      "no such method": await rest(fields(), { method: "PUT" }),
+      "too long": await rest(fields({ voter_id: "x".repeat(10_000) })),
+      "no JSON by its type": await rest(fields(), { headers: { "content-type": "text/plain" } }),
+      "an operator": await rest(fields(), { identity: "operator/local" }),
+    };
+    const statuses = Object.entries(answers).map(([what, { status, body, headers }]) => {
+      expect(headers["content-type"]).toBe("application/problem+json");
+      expect(body).toMatchObject({ type: "about:blank", status, title: expect.any(String) });
+      return [what, status];
+    });
+    expect(Object.fromEntries(statuses)).toEqual({
+      "a second vote": 409,
+      "an empty id": 400,
+      "not JSON": 400,
+      "a key twice": 400,
+      "another key": 400,
+      "no candidate": 400,
+      "no election": 404,
+      "not open": 409,
+      "no path": 404,
+      "no such method": 405,
+      "too long": 413,
+      "no JSON by its type": 415,
+      "an operator": 403,
+    });
+    expect(answers["an empty id"].body.fields).toMatchObject([{ field: "voter_id" }]);
+    expect(answers["a second vote"].body.reason).toBe("ALREADY_VOTED");
+  });
+
+  test("shards that cannot be reached are 503, and too many votes waiting for them 429, with when to come back", async () => {
+    const { services } = stack.stack;
+    const voteService = services["vote-service"];
+    const config = voteService.config;
+    const limits = { pending_votes: 1, vote_timeout_ms: 3_000 };
+    voteService.config = { ...config, limits };
+    await voteService.restart();
+    const warm = await rest(fields());
+    expect(warm.status).toBe(201);
+    await services["shard-router"].stop();
+    try {
+      const [first, second] = await Promise.all([rest(fields()), rest(fields())]);
+      expect([first.status, second.status].sort()).toEqual([429, 503]);
+      for (const { headers } of [first, second]) expect(Number(headers["retry-after"])).toBeGreaterThan(0);
+    } finally {
+      await services["shard-router"].start();
+      voteService.config = config;
+      await voteService.restart();
+    }
+    expect((await rest(fields())).status).toBe(201);
+  });
+});
+
+test("after all of this the services are the ones that were started, and the election ends right", async () => {
+  expect(stack.crashes).toEqual([]);
+  await election.drain();
+  const size = await election.publishedSize();
+  expect(size).toBe((await election.recorded()) + 2);
 });

@@ -1,198 +1,316 @@
-// Whoever changes what is kept is found, and the place is named: in Postgres, in the evidence, in what is public; and
-// nobody gets a fork signed.
-import { readFile, writeFile } from "node:fs/promises";
+// Somebody with every right on a machine changes what lies there. `psephos verify`, as anybody would run it, fails and
+// names the place; and a signer is offered another history.
+import { chmod, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Client } from "pg";
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
 import { AuditService, SealingState } from "../../gen/ts/psephos/audit/v1/audit_pb.js";
 import { DigestService } from "../../gen/ts/psephos/digest/v1/digest_pb.js";
-import { ShardRouterService } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
-import { decodeRun } from "../audit/record-message.ts";
+import { encodeEntry } from "../ballot/entry.ts";
 import { encodeManifest } from "../ballot/manifest.ts";
-import type { VoteRecord } from "../ballot/record.ts";
-import type { ShardId } from "../core/ids.ts";
+import { utf8 } from "../core/bytes.ts";
+import { sequence, shardId } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
-import { checkpointKey, parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
-import { type Problem, VerificationReport } from "../verify/report.ts";
-import { verifyEvidence } from "../verify/verify-evidence.ts";
-import { verifyPublicLog } from "../verify/verify-public.ts";
-import { verifyShards } from "../verify/verify-shards.ts";
+import { parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
+import { decodeSegment, logEntryOf } from "../evidence/segment.ts";
+import { GrowingTree } from "../tlog/growing-tree.ts";
+import { psephos, writeProfile } from "./cli-fixture.ts";
 import { refusalOf, type TestElection, TestStack, until } from "./election-fixture.ts";
 
 let stack: TestStack;
-let election: TestElection;
+let folder: TemporaryFolder;
+let profile: string;
 
 beforeAll(async () => {
+  folder = await TemporaryFolder.create();
   stack = await TestStack.start();
-  election = await stack.createElection("tampered");
-  await election.cast(election.ballots(1_500));
-  await election.drain();
-  expect(await problems()).toEqual([]);
+  profile = await writeProfile(stack, folder.path);
 });
-afterAll(() => stack?.[Symbol.asyncDispose]());
+afterAll(async () => {
+  await stack?.[Symbol.asyncDispose]();
+  await folder?.[Symbol.asyncDispose]();
+});
 
-/** What a verification of everything finds. */
-async function problems(): Promise<readonly Problem[]> {
-  const { id: electionId, manifest, source, evidence: store } = election;
-  const report = new VerificationReport();
-  const log = await verifyPublicLog({ source, electionId, report, logKey: manifest.logKey });
-  const known = log && { size: log.checkpoint.size, root: log.checkpoint.root };
-  const evidence = await verifyEvidence({ store, electionId, report, logKey: manifest.logKey, known });
-  await verifyShards({
-    readChain: await chains(),
-    shards: manifest.shards,
-    manifestHash: sha256(encodeManifest(manifest)),
-    sealedHeads: evidence?.shardHeads,
-    closed: true,
-    report,
-  });
-  return report.problems;
+interface Report {
+  readonly result: "ok" | "failed";
+  readonly problems: readonly {
+    readonly object?: string;
+    readonly index?: number;
+    readonly shard?: number;
+    readonly sequence?: number;
+    readonly problem: string;
+  }[];
 }
 
-/** The databases' chains, as an auditor reads them through ShardRouter. */
-async function chains(): Promise<(shard: ShardId) => AsyncIterable<readonly VoteRecord[]>> {
-  const router = await stack.client(ShardRouterService, "auditor/test");
-  return async function* (shard) {
-    for await (const { run } of router.readChain({ electionId: election.id, shard, firstSequence: 1n })) {
-      if (run) yield decodeRun(run);
-    }
-  };
+/** What `psephos verify` says, and what its exit status means. */
+async function verify({ id, manifest }: TestElection, ...options: string[]): Promise<Report> {
+  const args = ["verify", "--json", "--election", id, "--log-key", manifest.logKey, ...options];
+  const { status, stdout, stderr } = await psephos(args, { env: { PSEPHOS_PROFILE: profile } });
+  expect(status, stderr).toBe(status === 0 ? 0 : 1);
+  const report: Report = JSON.parse(stdout);
+  expect(report.result).toBe(status === 0 ? "ok" : "failed");
+  return report;
 }
 
-/** Runs as somebody who owns the database, past its roles and triggers. */
-async function asSuperuser(sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
-  const [control] = stack.stack.postgres;
-  if (control === undefined) throw new Error("there is no Postgres");
-  const client = new Client(await control.clientConfig("postgres"));
+/** Replaces a file whose writer made it read-only. */
+async function overwrite(file: string, bytes: Uint8Array): Promise<void> {
+  const { mode } = await stat(file);
+  await rm(file);
+  await writeFile(file, bytes);
+  await chmod(file, mode);
+}
+
+/** Changes one byte of a file for as long as `during` takes. */
+async function withChangedByte<T>(file: string, at: number, during: () => Promise<T>): Promise<T> {
+  const original = await readFile(file);
+  const changed = Uint8Array.from(original);
+  const position = at < 0 ? changed.length + at : at;
+  changed[position] = (changed[position] ?? 0) ^ 1;
+  await overwrite(file, changed);
+  try {
+    return await during();
+  } finally {
+    await overwrite(file, original);
+  }
+}
+
+/** Runs a statement as the superuser of the database that holds the votes. */
+async function asSuperuser(sql: string, values: unknown[] = []): Promise<pg.QueryResult> {
+  const [postgres] = stack.stack.postgres;
+  if (!postgres) throw new RangeError("there is no Postgres");
+  const client = new pg.Client(await postgres.clientConfig("postgres"));
   await client.connect();
   try {
-    await client.query("SET session_replication_role = replica");
-    return (await client.query(sql, values)).rows;
+    return await client.query(sql, values);
   } finally {
     await client.end();
   }
 }
 
-/** Changes one byte in the middle of a file while `use` runs. */
-async function withChangedByte(file: string, use: () => Promise<void>): Promise<void> {
-  const bytes = await readFile(file);
-  const changed = Buffer.from(bytes);
-  const at = Math.floor(bytes.length / 2);
-  changed[at] = (changed[at] ?? 0) ^ 0x01;
-  await writeFile(file, changed);
-  try {
-    await use();
-  } finally {
-    await writeFile(file, bytes);
-  }
-  expect(await problems()).toEqual([]);
+/** Flips a bit of a record's sealed choice; twice is not at all. */
+async function changeRow({ id }: TestElection, shard: number, seq: number): Promise<void> {
+  const { rowCount } = await asSuperuser(
+    `UPDATE psephos.records SET sealed_choice = set_byte(sealed_choice, 50, get_byte(sealed_choice, 50) # 1)
+     WHERE election = (SELECT election FROM psephos.elections WHERE election_id = $1) AND shard = $2 AND sequence = $3`,
+    [id, shard, seq],
+  );
+  expect(rowCount).toBe(1);
 }
 
-describe("one changed byte is found, and its place named", () => {
-  test.each(["voter_pseudonym", "sealed_choice", "record_hash"])(
-    "in a Postgres record's %s",
-    async (column) => {
-      const place =
-        "election = (SELECT election FROM psephos.elections WHERE election_id = 'tampered') AND shard = 5 AND sequence = 7";
-      const flip = `UPDATE psephos.records SET ${column} = set_byte(${column}, 9, get_byte(${column}, 9) # 1) WHERE ${place}`;
-      await asSuperuser(flip);
-      const found = await problems();
-      await asSuperuser(flip);
-      expect(found).toEqual([expect.objectContaining({ shard: 5, sequence: 7 })]);
-      expect(await problems()).toEqual([]);
-    },
-  );
+describe("a changed byte", () => {
+  let election: TestElection;
+
+  beforeAll(async () => {
+    election = await stack.createElection("tampered");
+    await election.cast(election.ballots(700));
+    await election.drain();
+    expect(await verify(election, "--databases")).toMatchObject({ result: "ok", problems: [] });
+  });
+
+  const inPublic = (path: string) => join(stack.stack.folders.public, election.id, path);
+
+  test.each([
+    ["checkpoint", 30],
+    ["checkpoint", -20],
+    ["checkpoints/0000000001", 40],
+    ["manifest.json", 100],
+    ["tile/entries/001", 1_000],
+    ["tile/0/000", 4_000],
+    ["tile/0/002.p/190", -1],
+    ["tile/1/000.p/2", 0],
+  ])("in the public %s", async (path, at) => {
+    const { problems } = await withChangedByte(inPublic(path), at, () => verify(election));
+    expect(problems.map(({ object }) => object)).toEqual([path]);
+  });
 
   test("in a segment", async () => {
     const keys: string[] = [];
-    for await (const key of election.evidence.list(votesPrefix(election.id))) {
-      if (parseSegmentKey(key)) keys.push(key);
-    }
-    const key = keys[1] ?? "";
-    await withChangedByte(join(stack.stack.folders.evidence, key), async () => {
-      expect(await problems()).toContainEqual(
-        expect.objectContaining({ object: key, index: parseSegmentKey(key)?.first }),
-      );
-    });
+    for await (const key of election.evidence.list(votesPrefix(election.id))) keys.push(key);
+    const key = keys.filter((name) => parseSegmentKey(name)).at(-2) ?? "";
+    const { problems } = await withChangedByte(join(stack.stack.folders.evidence, key), 200, () =>
+      verify(election),
+    );
+    expect(new Set(problems.map(({ object }) => object))).toEqual(new Set([key]));
+    expect(problems).toContainEqual(expect.objectContaining({ index: parseSegmentKey(key)?.first }));
   });
 
   test("in a vote checkpoint", async () => {
-    const key = checkpointKey(election.id, 1);
-    await withChangedByte(join(stack.stack.folders.evidence, key), async () => {
-      expect(await problems()).toContainEqual(expect.objectContaining({ object: key }));
-    });
+    const key = `${election.id}/votes/checkpoint_0000000001/checkpoint.json`;
+    const { problems } = await withChangedByte(join(stack.stack.folders.evidence, key), -100, () =>
+      verify(election),
+    );
+    expect(problems.map(({ object }) => object)).toContain(key);
   });
 
-  test.each([
-    "tile/0/002",
-    "tile/1/000.p/5",
-    "tile/entries/003",
-    "manifest.json",
-    "checkpoint",
-    "checkpoints/0000000001",
-  ])("in the public %s", async (path) => {
-    await withChangedByte(join(stack.stack.folders.public, election.id, path), async () => {
-      const found = await problems();
-      expect(found.map(({ object, problem }) => `${object} ${problem}`).join("\n")).toContain(path);
-    });
-  });
-});
-
-describe("the Publisher signs no fork", () => {
-  const manifest = () => encodeManifest(election.manifest);
-  const signed = () => readFile(join(stack.stack.folders.public, election.id, "checkpoint"), "utf8");
-
-  test.each([
-    { name: "another root for the signed size", size: 1_502n },
-    { name: "a longer log than was sealed", size: 1_600n },
-  ])("for $name", async ({ size }) => {
-    const before = await signed();
-    const audit = await stack.client(DigestService, "service/audit-service");
-    const head = { electionId: election.id, treeSize: size, root: sha256(Buffer.from("a fork")) };
-    const refusal = await refusalOf(audit.submitHead({ ...head, manifest: manifest(), endsBlock: false }));
-    expect(["data-loss", "failed-precondition", "unavailable"]).toContain(refusal.kind);
-    expect(await signed()).toBe(before);
-  });
-
-  test("and takes heads from nobody but AuditService", async () => {
-    for (const caller of ["operator/test", "client/test", "auditor/test", "service/vote-service"]) {
-      const digests = await stack.client(DigestService, caller);
-      const head = { electionId: election.id, treeSize: 1_502n, root: sha256(Buffer.from("a fork")) };
-      const refusal = await refusalOf(
-        digests.submitHead({ ...head, manifest: manifest(), endsBlock: false }),
-      );
-      expect(refusal.kind).toBe("permission-denied");
+  test("in a record in Postgres: the databases do not verify, what was sealed does", async () => {
+    await changeRow(election, 5, 7);
+    try {
+      const { problems } = await verify(election, "--databases");
+      expect(problems).toEqual([
+        {
+          shard: 5,
+          sequence: 7,
+          problem: expect.stringMatching(/^its hash does not cover .*, in the database$/),
+        },
+      ]);
+      expect(await verify(election)).toMatchObject({ result: "ok" });
+    } finally {
+      await changeRow(election, 5, 7);
     }
   });
+
+  test("undone: everything verifies again", async () => {
+    expect(await verify(election, "--databases")).toMatchObject({ result: "ok", problems: [] });
+  });
 });
 
-test("a record changed before it is sealed halts the log and not the voting", async () => {
-  const halted = await stack.createElection("changed-early");
-  const audit = stack.stack.services["audit-service"];
-  await halted.cast(halted.ballots(50));
-  await until("the first votes are public", async () => (await halted.publishedSize()) === 51);
-  await audit.stop();
-  await halted.cast(halted.ballots(200));
-  // Nothing of the stream is left that could tell: the shard is all there is.
-  await stack.stack.nats.stop();
-  await stack.stack.nats.wipe();
-  await stack.stack.nats.start();
-  const [row] = await asSuperuser(
-    `UPDATE psephos.records r SET sealed_choice = set_byte(sealed_choice, 40, get_byte(sealed_choice, 40) # 1)
-     FROM psephos.shard_heads h, psephos.elections e
-     WHERE e.election_id = 'changed-early' AND h.election = e.election AND r.election = e.election
-       AND r.shard = h.shard AND h.shard = 3 AND r.sequence = h.sealed_sequence + 1
-     RETURNING r.sequence`,
+test("a record that is changed before it is sealed: sealing halts and says where, and votes are still taken", async () => {
+  const election = await stack.createElection("unsealed", { shards: 2 });
+  const { services, nats } = stack.stack;
+  // A new connection each time: one that the restart broke takes its time to come back.
+  const head = async () => {
+    const audit = await stack.client(AuditService, "operator/test");
+    return (await audit.getHead({ electionId: election.id })).head;
+  };
+  await election.cast(election.ballots(40));
+  await until("the votes are signed", async () => (await election.publishedSize()) === 41);
+
+  await services["audit-service"].stop();
+  await election.cast(election.ballots(40));
+  // The stream has the records as they were: without it, the shard's table is all there is.
+  await nats.stop();
+  await nats.wipe();
+  await nats.start();
+  const { rows } = await asSuperuser(
+    `SELECT max(sequence)::int AS last FROM psephos.records
+     WHERE election = (SELECT election FROM psephos.elections WHERE election_id = $1) AND shard = 1`,
+    [election.id],
   );
-  await audit.start();
-  const client = await stack.client(AuditService, "auditor/test");
-  await until("sealing is halted", async () => {
-    const { head } = await client.getHead({ electionId: halted.id });
-    if (head?.state !== SealingState.HALTED) return false;
-    expect(head.haltedBecause).toMatch(`shard 3, sequence ${row?.sequence}: `);
-    return true;
+  const last: number = rows[0].last;
+  await changeRow(election, 1, last);
+  await services["audit-service"].start();
+
+  await until("sealing is halted", async () => (await head())?.state === SealingState.HALTED);
+  const halted = await head();
+  expect(halted?.haltedBecause).toMatch(new RegExp(`^shard 1, sequence ${last}: its hash does not cover`));
+  await election.cast(election.ballots(10));
+  expect(await election.recorded()).toBe(90);
+  expect((await head())?.treeSize).toBe(halted?.treeSize);
+
+  const { status, stdout } = await psephos(["status", "--json", "--election", election.id], {
+    env: { PSEPHOS_PROFILE: profile },
   });
-  const { recorded } = await halted.cast(halted.ballots(20));
-  expect(recorded).toBe(20);
-  expect(await halted.publishedSize()).toBeLessThan(251);
+  expect(status).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({
+    sealing: "halted",
+    halted_because: halted?.haltedBecause,
+    votes: 90,
+  });
+  const { problems } = await verify(election, "--databases");
+  expect(problems).toMatchObject([{ shard: 1, sequence: last }]);
+});
+
+describe("a head offered to the Publisher", () => {
+  let election: TestElection;
+  /** The log's entries, as they are sealed. */
+  let entries: Uint8Array[];
+
+  beforeAll(async () => {
+    election = await stack.createElection("forked");
+    await election.cast(election.ballots(20));
+    await until("the votes are signed", async () => (await election.publishedSize()) === 21);
+    // Whoever offers heads now is not AuditService.
+    await stack.stack.services["audit-service"].stop();
+    entries = [];
+    for await (const key of election.evidence.list(votesPrefix(election.id))) {
+      const body = await election.evidence.get(key);
+      if (body) entries.push(...decodeSegment(body).entries.map((entry) => encodeEntry(logEntryOf(entry))));
+    }
+    expect(entries).toHaveLength(21);
+  });
+
+  const offer = async (identity: string, tree: GrowingTree) => {
+    const client = await stack.client(DigestService, identity);
+    return client.submitHead({
+      electionId: election.id,
+      treeSize: BigInt(tree.size),
+      root: tree.root(),
+      manifest: encodeManifest(election.manifest),
+      endsBlock: false,
+    });
+  };
+  const treeOf = (all: readonly Uint8Array[]) => {
+    const tree = GrowingTree.empty();
+    for (const entry of all) tree.append(entry);
+    return tree;
+  };
+  const forgedVote = (shard: number, seq: number) =>
+    encodeEntry({
+      type: "vote",
+      shard: shardId(shard),
+      sequence: sequence(seq),
+      recordHash: sha256(utf8("forged")),
+    });
+
+  /** Everything the Publisher has shown and remembers, by path. */
+  async function publisherFiles(): Promise<Map<string, string>> {
+    const files = new Map<string, string>();
+    for (const root of [stack.stack.folders.public, stack.stack.folders.publisherState]) {
+      for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
+        const path = join(entry.parentPath, entry.name);
+        if (entry.isFile()) files.set(path, await readFile(path, "latin1"));
+      }
+    }
+    return files;
+  }
+
+  test("that is the signed one gets its note again", async () => {
+    const { note } = await offer("service/audit-service", treeOf(entries));
+    expect(utf8(note)).toEqual(await election.source("checkpoint"));
+  });
+
+  test("of another root at the same size, by AuditService's own identity: refused, and nothing changes", async () => {
+    const before = await publisherFiles();
+    const forked = treeOf([...entries.slice(0, -1), forgedVote(3, 1)]);
+    const refusal = await refusalOf(offer("service/audit-service", forked));
+    expect(refusal).toMatchObject({ kind: "data-loss", reason: "FORKED_HEAD" });
+    expect(await publisherFiles()).toEqual(before);
+  });
+
+  test("that rewrites an entry and then goes on, tiles and all: refused, and nothing changes", async () => {
+    const before = await publisherFiles();
+    const forked = treeOf([...entries.slice(0, 5), forgedVote(3, 1), ...entries.slice(6), forgedVote(0, 99)]);
+    // AuditService's tile store, which the Publisher reads, has the forger's tiles.
+    const written: string[] = [];
+    for (const { path, bytes } of forked.takeTiles()) {
+      const file = join(stack.stack.folders.tiles, election.id, path);
+      written.push(file);
+      await writeFile(file, bytes, { flag: "wx" });
+    }
+    const refusal = await refusalOf(offer("service/audit-service", forked));
+    expect(refusal).toMatchObject({ kind: "data-loss", reason: "FORKED_HEAD" });
+    expect(await publisherFiles()).toEqual(before);
+    for (const file of written) await rm(file);
+  });
+
+  test.each([
+    "service/vote-service",
+    "service/shard-router",
+    "service/publisher",
+    "operator/local",
+    "client/local",
+    "auditor/local",
+  ])("by %s: refused, whatever it is", async (identity) => {
+    const refusal = await refusalOf(offer(identity, treeOf(entries)));
+    expect(refusal.kind).toBe("permission-denied");
+  });
+
+  test("honestly, afterwards, is signed: the log ends with every vote", async () => {
+    await stack.stack.services["audit-service"].start();
+    await election.cast(election.ballots(20));
+    await election.drain();
+    await election.expectExactly();
+    expect(await verify(election, "--databases")).toMatchObject({ result: "ok" });
+  });
 });

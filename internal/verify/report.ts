@@ -64,7 +64,7 @@ export class VerificationReport {
 
   problem(place: Place, problem: string): void {
     if (this.full) this.moreProblems++;
-    else this.problems.push({ ...place, problem });
+    else this.problems.push({ ...place, problem: withoutPlace(place, problem) });
   }
 
   /** Says, once, what could not be checked and why. */
@@ -79,4 +79,13 @@ export class VerificationReport {
     for (const what of notChecked) this.unchecked(what);
     this.moreProblems += moreProblems;
   }
+}
+
+/** Errors of the chain and of tiles begin with where they are, which need not be said twice. */
+function withoutPlace({ object, shard, sequence }: Place, problem: string): string {
+  for (const place of [object, `shard ${shard}, sequence ${sequence}`]) {
+    if (place !== undefined && problem.startsWith(place))
+      return problem.slice(place.length).replace(/^:? /, "");
+  }
+  return problem;
 }

@@ -76,22 +76,54 @@ describe("evidence as it was stored", () => {
     const open = await TestLog.create({ commits: [20, 30], open: true });
     const { both } = await findingsOf(open, (copy) => {
       // As it was after the first commit.
-      copy.published.set("checkpoint", copy.sign({ size: treeSize(21), root: rootOf(copy, 21) }));
+      copy.published.set("checkpoint", copy.sign({ size: treeSize(21), root: treeOf(copy, 21).root() }));
     });
     expect(both.problems).toEqual([]);
     expect(both.notChecked).toEqual(["entries from 21 on against the public log, which ends before them"]);
   });
+
+  test("may be cut into segments as it likes: one is compared up to where the public log ends", async () => {
+    const open = await TestLog.create({ commits: [20, 30], open: true });
+    const key = open.segmentOf(40);
+    const publishFirst30 = (copy: TestLog) => {
+      const tree = treeOf(open, 30);
+      for (const { path, bytes } of tree.takeTiles()) copy.published.set(path, bytes);
+      copy.published.set("checkpoint", copy.sign({ size: tree.size, root: tree.root() }));
+    };
+    expect((await findingsOf(open, publishFirst30)).both.problems).toEqual([]);
+    for (const [index, differs] of [
+      [29, true],
+      [30, false],
+    ] as const) {
+      const { both } = await findingsOf(open, (copy) => {
+        publishFirst30(copy);
+        copy.editSegment(key, (segment) => changeRecord(segment, index));
+      });
+      const problem = "the public log has another entry here";
+      expect(both.problems.some((found) => found.problem === problem && found.index === index)).toBe(differs);
+    }
+  });
 });
 
-/** The root that the evidence gives for the first `size` entries. */
-function rootOf(log: TestLog, size: number) {
+/** Another hash for the record behind a log index. */
+function changeRecord(segment: Segment, index: number): Segment {
+  const entries = segment.entries.map((entry, i) =>
+    entry.type === "vote" && segment.firstIndex + i === index
+      ? { ...entry, record: { ...entry.record, hash: asHash(flip(0)(new Uint8Array(entry.record.hash))) } }
+      : entry,
+  );
+  return { ...segment, entries };
+}
+
+/** The tree that the evidence gives for the first `size` entries. */
+function treeOf(log: TestLog, size: number): GrowingTree {
   const tree = GrowingTree.empty();
   for (const key of log.segmentKeys) {
     for (const entry of decodeSegment(log.evidence.get(key) ?? new Uint8Array()).entries) {
       if (tree.size < size) tree.append(encodeEntry(logEntryOf(entry)));
     }
   }
-  return tree.root();
+  return tree;
 }
 
 /** The segment with the roots that its entries lead to, as a careful forger would write it. */
@@ -353,7 +385,7 @@ describe("tampering with a segment is named", () => {
           index: 21,
           shard,
           sequence,
-          problem: `shard ${shard}, sequence ${sequence}: a second vote of the voter of sequence 1`,
+          problem: "a second vote of the voter of sequence 1",
         },
       ]);
     }
@@ -391,14 +423,26 @@ describe("tampering with the other objects is named", () => {
     }
   });
 
-  test("checkpoint.json with another hash or length of a segment", async () => {
+  test("checkpoint.json with another hash or length of a segment, and with another version too", async () => {
     const key = small.segmentOf(25);
-    for (const part of [{ sha256: "0".repeat(64) }, { bytes: 17 }]) {
-      const { both } = await edit((file) => ({
+    const editSegment = (part: Partial<VoteCheckpoint["segments"][number]>) =>
+      edit((file) => ({
         ...file,
         segments: file.segments.map((one) => (one.key === key ? { ...one, ...part } : one)),
       }));
-      expect(both.problems).toEqual([{ object: key, problem: `has other bytes than ${checkpoint()} names` }]);
+    for (const part of [{ sha256: "0".repeat(64) }, { bytes: 17 }]) {
+      const { both } = await editSegment(part);
+      expect(both.problems).toEqual([
+        {
+          object: checkpoint(),
+          problem: `names another hash or length of ${key} than the version that it names has`,
+        },
+      ]);
+      // Nothing in the store is what it names: which of the two was changed, the public log has to tell.
+      const { both: alsoVersion } = await editSegment({ ...part, versionId: "0" });
+      expect(alsoVersion.problems).toEqual([
+        { object: key, problem: `has other bytes than ${checkpoint()} names` },
+      ]);
     }
   });
 

@@ -193,10 +193,14 @@ async function readNamed(
   }
   const versioned = body !== undefined;
   body ??= await store.get(key);
-  if (body && (toHex(sha256(body)) !== hash || body.length !== bytes)) {
-    report.problem({ object: key }, `has other bytes than ${object} names`);
-  } else if (body && !versioned) {
+  if (!body) return undefined;
+  const asNamed = toHex(sha256(body)) === hash && body.length === bytes;
+  if (versioned && !asNamed) {
+    report.problem({ object }, `names another hash or length of ${key} than the version that it names has`);
+  } else if (!versioned && asNamed) {
     report.problem({ object }, `names a version of ${key} that the store does not have`);
+  } else if (!versioned) {
+    report.problem({ object: key }, `has other bytes than ${object} names`);
   }
   return body;
 }

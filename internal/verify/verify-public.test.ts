@@ -296,7 +296,7 @@ describe("a source that fails", () => {
       const report = await failing(small, (path) =>
         path === object ? new SourceError(`${path}: no answer`) : undefined,
       );
-      expect(report.problems).toMatchObject([{ object, problem: `${object}: no answer` }]);
+      expect(report.problems).toMatchObject([{ object, problem: "no answer" }]);
     }
   });
 

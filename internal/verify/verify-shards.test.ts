@@ -104,7 +104,7 @@ test("what ShardRouter itself finds wrong is a problem; that it cannot be asked 
   const lost = new ServiceError("data-loss", "shard 2: record 9 is missing");
   const report = await verify(inShard(2, () => lost));
   expect(report.problems).toMatchObject([
-    { shard: 2, problem: "in the database: shard 2: record 9 is missing" },
+    { shard: 2, problem: "shard 2: record 9 is missing, in the database" },
   ]);
   for (const kind of ["unavailable", "permission-denied", "not-found"] as const) {
     const error = new ServiceError(kind, "no");

@@ -46,7 +46,7 @@ async function verifyShard(options: VerifyShardsOptions, shard: ShardId): Promis
   } catch (error) {
     if (!isFault(error)) throw error;
     const sequence = error instanceof ChainError ? error.sequence : undefined;
-    report.problem({ shard, sequence }, `in the database: ${messageOf(error)}`);
+    report.problem({ shard, sequence }, `${messageOf(error)}, in the database`);
     report.unchecked(`the database's records of shard ${shard} after sequence ${head.sequence}`);
     return;
   }

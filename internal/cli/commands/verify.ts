@@ -5,7 +5,7 @@ import { encodeManifest } from "../../ballot/manifest.ts";
 import type { VoteRecord } from "../../ballot/record.ts";
 import type { ElectionId, ShardId } from "../../core/ids.ts";
 import { sha256 } from "../../core/sha256.ts";
-import { httpSource, type PublicSource } from "../../verify/http-source.ts";
+import { httpSource } from "../../verify/http-source.ts";
 import { VerificationReport } from "../../verify/report.ts";
 import { type VerifiedEvidence, verifyEvidence } from "../../verify/verify-evidence.ts";
 import { type VerifiedLog, verifyPublicLog } from "../../verify/verify-public.ts";
@@ -15,7 +15,7 @@ import { parseLogKey, parseUrl } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
 import { ExitCode, UnreachableError } from "../exit-code.ts";
-import type { Terminal } from "../terminal.ts";
+import type { Progress, Terminal } from "../terminal.ts";
 import { describeVerification, type Verification, verificationJson } from "../verification.ts";
 
 interface VerifyCommandOptions {
@@ -65,26 +65,20 @@ export interface VerifyOptions {
   /** Reads the shards' databases through ShardRouter; needs an auditor's identity. */
   readonly readChain?: ((shard: ShardId) => AsyncIterable<readonly VoteRecord[]>) | undefined;
   readonly logKey?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Verifies whichever of the public log, the evidence and the databases are named, and that they agree. */
 export async function verifyElection(terminal: Terminal, options: VerifyOptions): Promise<Verification> {
-  const { electionId, publicUrl, evidence: directory, readChain, logKey } = options;
+  const { electionId, publicUrl, evidence: directory, readChain, logKey, signal } = options;
   const report = new VerificationReport();
 
-  let source: PublicSource | undefined;
+  const source = publicUrl === undefined ? undefined : httpSource(publicUrl, electionId);
   let log: VerifiedLog | undefined;
-  if (publicUrl) {
-    const onProgress = bar(terminal, "verifying the public log");
-    source = httpSource(publicUrl, electionId);
-    log = await verifyPublicLog({
-      source,
-      electionId,
-      report,
-      logKey,
-      onProgress: onProgress.update,
-    });
-    onProgress.end();
+  if (source) {
+    const { update, end } = bar(terminal, "verifying the public log", signal);
+    log = await verifyPublicLog({ source, electionId, report, logKey, onProgress: update });
+    end();
   } else {
     report.unchecked("the public log");
   }
@@ -92,28 +86,22 @@ export async function verifyElection(terminal: Terminal, options: VerifyOptions)
   let evidence: VerifiedEvidence | undefined;
   if (directory) {
     await requireFolder(directory);
-    const onProgress = bar(terminal, "verifying the evidence");
-    evidence = await verifyEvidence({
-      store: new DirectoryStore({ directory }),
-      electionId,
-      report,
-      logKey,
-      known: log && { size: log.checkpoint.size, root: log.checkpoint.root, fetch: source },
-      onProgress: onProgress.update,
-    });
-    onProgress.end();
+    const { update, end } = bar(terminal, "verifying the evidence", signal);
+    const store = new DirectoryStore({ directory });
+    const known = log && { size: log.checkpoint.size, root: log.checkpoint.root, fetch: source };
+    evidence = await verifyEvidence({ store, electionId, report, logKey, known, onProgress: update });
+    end();
   } else {
     report.unchecked("the evidence store: records, chains, and that each voter counts once");
   }
 
   const manifest = evidence?.manifest ?? log?.manifest;
   if (readChain && manifest) {
-    const manifestHash = sha256(encodeManifest(manifest));
     const closing = evidence?.closing ?? log?.closing;
     await verifyShards({
       readChain,
       shards: manifest.shards,
-      manifestHash,
+      manifestHash: sha256(encodeManifest(manifest)),
       sealedHeads: evidence?.shardHeads ?? closing?.shardHeads,
       closed: closing !== undefined,
       report,
@@ -139,11 +127,12 @@ function chainReader(context: CliContext, electionId: ElectionId) {
   };
 }
 
-/** A bar that is drawn once its total is known. */
-function bar(terminal: Terminal, label: string) {
-  let progress: ReturnType<Terminal["progress"]> | undefined;
+/** A bar that is drawn once its total is known. Each step is an occasion to stop. */
+function bar(terminal: Terminal, label: string, signal: AbortSignal | undefined) {
+  let progress: Progress | undefined;
   return {
     update(done: number, total: number): void {
+      signal?.throwIfAborted();
       progress ??= terminal.progress(label, total);
       progress.update(done);
     },

@@ -1,0 +1,81 @@
+// The psephos command as its users run it: a process, with its exit status and what it wrote where.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { NODE_FLAGS } from "../../deploy/local/service-process.ts";
+import type { Profile } from "../cli/profile.ts";
+import type { TestStack } from "./election-fixture.ts";
+
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const MAIN = join(ROOT, "cmd", "psephos", "main.ts");
+
+export interface Finished {
+  /** The exit status, or the signal that ended it. */
+  readonly status: number | NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface PsephosOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** A command that runs; whoever starts it sees to its end. */
+export function spawnPsephos(
+  args: readonly string[],
+  { cwd = ROOT, env = {} }: PsephosOptions = {},
+): ChildProcess {
+  return spawn(process.execPath, [...NODE_FLAGS, MAIN, ...args], {
+    cwd,
+    // Dozens of processes compile the same modules.
+    env: { ...process.env, NODE_COMPILE_CACHE: join(ROOT, "node_modules", ".cache", "node"), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+}
+
+export async function finished(child: ChildProcess): Promise<Finished> {
+  const { stdout, stderr } = child;
+  if (!stdout || !stderr) throw new TypeError("its output is not piped");
+  const [[code, signal], output, errors] = await Promise.all([
+    once(child, "exit"),
+    text(stdout),
+    text(stderr),
+  ]);
+  return { status: code ?? signal, stdout: output, stderr: errors };
+}
+
+export function psephos(args: readonly string[], options?: PsephosOptions): Promise<Finished> {
+  return finished(spawnPsephos(args, options));
+}
+
+/** Writes the profile of a stack to a file in its folder, and answers where. */
+export async function writeProfile(
+  { stack }: TestStack,
+  folder: string,
+  changes: Partial<Profile> = {},
+): Promise<string> {
+  const { addresses, folders, trustDomain } = stack;
+  const profile: Profile = {
+    trust_domain: trustDomain,
+    edge: addresses["vote-service"],
+    rest: `https://${addresses.voteHttp}`,
+    shard_router: addresses["shard-router"],
+    audit: addresses["audit-service"],
+    publisher: addresses.publisher,
+    public: `http://${addresses.public}`,
+    evidence: folders.evidence,
+    identities: {
+      operator: await stack.identity("operator/local"),
+      client: await stack.identity("client/local"),
+      auditor: await stack.identity("auditor/local"),
+    },
+    ...changes,
+  };
+  const file = join(folder, "profile.json");
+  await writeFile(file, JSON.stringify(profile));
+  return file;
+}
