@@ -16,6 +16,7 @@ import type { LogHead } from "./head.ts";
 import { type LocatedRecord, recordAt, recordOf } from "./locate.ts";
 
 const MOST_CHECKPOINTS = 1_000;
+const MOST_CHECKPOINT_BYTES = 2 * 1024 * 1024;
 
 /** A tree of a certain size, with its root. */
 interface SizedTree {
@@ -153,9 +154,12 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
       const first = Math.max(1, Number(request.firstNumber));
       const limit = Math.min(request.limit || MOST_CHECKPOINTS, MOST_CHECKPOINTS);
       const checkpoints = [];
+      let bytes = 0;
       for (let number = first; number < first + limit && number <= lastBlockOf(head.treeSize); number++) {
         const json = await evidence.get(checkpointKey(head.electionId, number));
-        if (!json) break;
+        bytes += json?.length ?? 0;
+        // Half of what a message may have: a block that took long has many segments.
+        if (!json || (checkpoints.length > 0 && bytes > MOST_CHECKPOINT_BYTES)) break;
         const { treeSize, treeRoot } = parseVoteCheckpoint(json);
         checkpoints.push({
           number: BigInt(number),

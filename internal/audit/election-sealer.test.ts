@@ -33,6 +33,10 @@ class TestRouter {
   shards: TestShards;
   closed = false;
   down = false;
+  /** Whether it takes no reports of what is sealed. */
+  deaf = false;
+  /** A shard whose instance does not answer. */
+  absent: number | undefined;
   readonly sealed: number[] = [];
   chainReads = 0;
   headsAsked = 0;
@@ -45,7 +49,8 @@ class TestRouter {
     heads: async () => {
       this.headsAsked++;
       this.#check();
-      const heads = this.shards.heads.map(({ shard, sequence, hash }) => ({
+      const answering = this.shards.heads.filter(({ shard }) => shard !== this.absent);
+      const heads = answering.map(({ shard, sequence, hash }) => ({
         shard,
         sequence: BigInt(sequence),
         hash,
@@ -59,6 +64,7 @@ class TestRouter {
     readChain: (request) => this.#readChain(request),
     confirmSealed: async ({ shards }) => {
       this.#check();
+      if (this.deaf) throw new ServiceError("unavailable", "it does not hear");
       for (const { shard, sequence } of shards ?? []) this.sealed[shard ?? 0] = Number(sequence);
       return create(ConfirmSealedResponseSchema);
     },
@@ -129,7 +135,7 @@ afterEach(async () => {
   for (const stop of stops.splice(0)) await stop();
 });
 
-async function start(fixture: AuditFixture) {
+async function start(fixture: AuditFixture, { bufferRecords = 30_000 } = {}) {
   const router = new TestRouter(fixture.shards);
   const publisher = new TestPublisher();
   const stop = new AbortController();
@@ -138,7 +144,7 @@ async function start(fixture: AuditFixture) {
     stores: fixture.stores,
     router: router.client as ShardRouter,
     publisher: publisher.client,
-    limits: { headIntervalMs: 20, pollIntervalMs: 30, bufferRecords: 30_000 },
+    limits: { headIntervalMs: 20, pollIntervalMs: 30, bufferRecords },
     metrics: auditMetrics(new Metrics({ service: "test" })),
     clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 30), signal) },
     logger: silentLogger,
@@ -304,9 +310,41 @@ describe("sealing an election", () => {
     await until("sealing", 41);
     const ahead = new TestShards(fixture.election);
     ahead.continueFrom(fixture.shards.heads);
-    sealer.receive(ahead.cast(12), new TestMessage());
+    // More than a block: a commit would be due at once, were they the shards'.
+    sealer.receive(ahead.cast(12_000), new TestMessage());
     router.closed = true;
     await until("complete", 42);
+    await fixture.verify();
+  });
+
+  test("tells the router what is sealed until it hears it, also after a restart", async () => {
+    await using fixture = await AuditFixture.create();
+    const first = await start(fixture);
+    await first.until("sealing", 1);
+    fixture.shards.cast(40);
+    first.router.deaf = true;
+    await first.until("sealing", 41);
+    await first.end();
+    expect(first.router.sealed).not.toContain(fixture.shards.heads[0]?.sequence);
+    const { router } = await start(fixture);
+    router.deaf = true;
+    setTimeout(() => {
+      router.deaf = false;
+    }, 200);
+    await expect.poll(() => router.sealed).toEqual(fixture.shards.heads.map(({ sequence }) => sequence));
+  });
+
+  test("seals the other shards while one does not answer, however much of it the stream has brought", async () => {
+    await using fixture = await AuditFixture.create();
+    const { sealer, router, until } = await start(fixture, { bufferRecords: 10_000 });
+    await until("sealing", 1);
+    router.absent = 0;
+    const runs = fixture.shards.cast(45_000);
+    sealer.receive([runs[0]?.slice(0, 10_000) ?? []], new TestMessage());
+    const others = fixture.shards.records.slice(1).reduce((sum, records) => sum + records.length, 0);
+    await until("sealing", 1 + others);
+    router.absent = undefined;
+    await until("sealing", 45_001);
     await fixture.verify();
   });
 

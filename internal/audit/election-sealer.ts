@@ -4,6 +4,7 @@ import type { VoteRecord } from "../ballot/record.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import { type Sequence, type ShardId, shardId } from "../core/ids.ts";
+import { BLOCK_ENTRIES } from "../evidence/layout.ts";
 import type { SegmentEntry } from "../evidence/segment-line.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { AuditedElection, ElectionLog, LogStores } from "./election-log.ts";
@@ -124,8 +125,16 @@ export class ElectionSealer {
       message.nak(this.#options.limits.pollIntervalMs);
       return;
     }
+    let full = false;
     for (const run of runs) {
-      if (buffer.offer(run) === "contradicted") reportForgery(run[0]?.shard, this.#logger);
+      const offer = buffer.offer(run);
+      if (offer === "contradicted") reportForgery(run[0]?.shard, this.#logger);
+      if (offer === "full") full = true;
+    }
+    // The shard has it. Held here, it would keep memory that the buffer's limit does not count.
+    if (full) {
+      message.nak(this.#options.limits.pollIntervalMs);
+      return;
     }
     const ends = runs.flatMap((run) => run.at(-1) ?? []);
     this.#unsealed.push({ message, ends });
@@ -163,6 +172,8 @@ export class ElectionSealer {
     this.#log = log;
     this.#buffer = buffer;
     this.#publishStatus(log.head.closed ? "complete" : "sealing");
+    // A crash after the last swap left it unsaid.
+    this.#reportSealed(log, signal);
 
     // The first of the three to fail stops the others. Once the closing entry is in, there is nothing left to watch.
     const failure = new AbortController();
@@ -240,9 +251,14 @@ export class ElectionSealer {
   /** Has the shards confirm what the stream brought, and gives what is still on its way a moment to arrive. */
   async #confirm(buffer: RecordBuffer, signal: AbortSignal): Promise<void> {
     const { router, clock } = this.#options;
+    const { shards } = this.election.manifest;
+    const before = Array.from({ length: shards }, (_, shard) => buffer.tail(shardId(shard)));
     try {
       const { heads } = await router.heads({ electionId: this.election.electionId }, { signal });
-      for (const head of heads) confirmHead(buffer, head, this.#logger);
+      for (const head of heads) confirmHead(buffer, head, this.#logger, before[head.shard]);
+      // Of shards that did not answer, what waits here is in their tables: it must not keep the others out.
+      if (buffer.room < BLOCK_ENTRIES)
+        buffer.forgetUnconfirmedExcept(new Set(heads.map(({ shard }) => shard)));
     } catch (error) {
       if (isFatal(error)) throw error;
       this.#logger.warn(
@@ -286,7 +302,7 @@ export class ElectionSealer {
     publication.announce(head);
     this.#publishStatus(head.closed ? "complete" : "sealing");
     this.#acknowledge();
-    this.#reportSealed(log);
+    this.#reportSealed(log, this.#options.signal);
   }
 
   /** Lets go of the stream's messages whose records are all sealed. */
@@ -301,27 +317,27 @@ export class ElectionSealer {
   }
 
   /** Tells the router how far the shards are sealed, one call at a time, always with the newest heads. */
-  #reportSealed(log: ElectionLog): void {
-    this.#reporting ??= this.#sendSealed(log).finally(() => {
-      this.#reporting = undefined;
-    });
+  #reportSealed(log: ElectionLog, signal: AbortSignal): void {
+    this.#reporting ??= this.#sendSealed(log, signal)
+      .catch((error) => {
+        // It spares the router work and shows voters that their vote is sealed; the log does not depend on it.
+        if (!signal.aborted)
+          this.#logger.error({ error }, "the router refused to hear how far the shards are sealed");
+      })
+      .finally(() => {
+        this.#reporting = undefined;
+      });
   }
 
-  async #sendSealed(log: ElectionLog): Promise<void> {
-    const { router, signal } = this.#options;
+  async #sendSealed(log: ElectionLog, signal: AbortSignal): Promise<void> {
+    const { router } = this.#options;
     let sent: LogHead | undefined;
-    try {
-      while (sent !== log.head) {
-        sent = log.head;
-        const shards = sent.shardHeads.map(({ sequence }, shard) => ({ shard, sequence: BigInt(sequence) }));
-        await router.confirmSealed({ electionId: sent.electionId, shards }, { signal });
-      }
-    } catch (error) {
-      // It only spares the router work; the next commit says it again.
-      this.#logger.debug(
-        { reason: messageOf(error) },
-        "the router did not hear how far the shards are sealed",
-      );
+    while (sent !== log.head) {
+      const { head } = log;
+      const shards = head.shardHeads.map(({ sequence }, shard) => ({ shard, sequence: BigInt(sequence) }));
+      const request = { electionId: head.electionId, shards };
+      await this.#retry("report what is sealed", () => router.confirmSealed(request, { signal }), signal);
+      sent = head;
     }
   }
 

@@ -84,7 +84,12 @@ export class RecordBuffer {
     if (run.length > this.room) for (const each of this.#shards) each.forgetWaiting();
     try {
       const offer = this.offer(run);
-      if (offer !== "waiting" && offer !== "full") shard.confirm(last);
+      if (offer === "waiting" || offer === "full") return offer;
+      // Forgotten as soon as it was added: a head that the shard had answered before names another record.
+      if (shard.tail.sequence < last.sequence) {
+        throw new ChainError(last, "hash", "is not the record that its shard's head names");
+      }
+      shard.confirm(last);
       return offer;
     } catch (error) {
       if (!(error instanceof ChainError) || shard.verified === shard.confirmed) throw error;
@@ -96,6 +101,18 @@ export class RecordBuffer {
   /** Compares with a head of a shard; false when what the stream had brought was not the shard's, and is forgotten. */
   confirm(shard: ShardId, head: ShardHead): boolean {
     return this.#shard(shard).confirm(head);
+  }
+
+  /** Forgets what only the stream has said of a shard. */
+  forgetUnconfirmed(shard: ShardId): void {
+    this.#shard(shard).forgetUnconfirmed();
+  }
+
+  /** The same for all shards but some. */
+  forgetUnconfirmedExcept(shards: ReadonlySet<number>): void {
+    this.#shards.forEach((buffer, shard) => {
+      if (!shards.has(shard)) buffer.forgetUnconfirmed();
+    });
   }
 
   /** Removes and returns up to `limit` confirmed records: each shard's contiguous run, shard after shard. */

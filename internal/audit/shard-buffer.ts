@@ -65,7 +65,8 @@ export class ShardBuffer {
 
   /**
    * Adds what `unknown` answered. Throws a ChainError, and changes nothing, when it does not verify. "contradicted": it
-   * is added, and a run that had waited for it does not follow it and is forgotten.
+   * is added, and a run that had waited for it does not follow it; or the shard's head names another record. What is
+   * wrong is forgotten.
    */
   add(run: readonly VoteRecord[]): "accepted" | "waiting" | "contradicted" {
     const first = run[0];
@@ -79,8 +80,7 @@ export class ShardBuffer {
       }
       return "waiting";
     }
-    this.#accept(run);
-    return this.#acceptWaiting() ? "accepted" : "contradicted";
+    return this.#accept(run) && this.#acceptWaiting() ? "accepted" : "contradicted";
   }
 
   /**
@@ -124,15 +124,15 @@ export class ShardBuffer {
     return taken;
   }
 
-  #accept(run: readonly VoteRecord[]): void {
+  /** False when a head that the shard answered names another record: then everything unconfirmed is forgotten. */
+  #accept(run: readonly VoteRecord[]): boolean {
     verifyRun(this.tail, run, this.#shards);
     for (const record of run) this.#verified.push(record);
     const { tail } = this;
     const expected = this.#expected;
-    if (expected && expected.sequence <= tail.sequence) {
-      this.#expected = undefined;
-      this.confirm(expected);
-    }
+    if (!expected || expected.sequence > tail.sequence) return true;
+    this.#expected = undefined;
+    return this.confirm(expected);
   }
 
   /** False when one does not verify. It came over the stream, which is not the truth: the gap is read from the shard. */
@@ -145,7 +145,7 @@ export class ShardBuffer {
       this.#waiting.delete(first);
       this.#waitingRecords -= run.length;
       try {
-        this.#accept(run.filter((record) => record.sequence > sequence));
+        if (!this.#accept(run.filter((record) => record.sequence > sequence))) return false;
       } catch (error) {
         if (!(error instanceof ChainError)) throw error;
         verified = false;

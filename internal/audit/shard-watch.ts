@@ -143,14 +143,21 @@ export class ShardWatch {
   }
 }
 
-/** Confirms what the stream has brought of a shard, up to a head that the shard's router has just answered. */
+/**
+ * Confirms what the stream has brought of a shard, up to a head that its router has just answered. A record is published
+ * after its commit: what was here before the router was asked (`tailBefore`) and is beyond the head is not the shard's.
+ */
 export function confirmHead(
   buffer: RecordBuffer,
   { shard, sequence: last, hash }: Head,
   logger: Logger,
+  tailBefore = 0,
 ): void {
   const head = { sequence: sequence(last), hash: asHash(hash) };
-  if (!buffer.confirm(shardId(shard), head)) reportForgery(shard, logger);
+  const known = buffer.confirm(shardId(shard), head);
+  if (known && tailBefore <= head.sequence) return;
+  buffer.forgetUnconfirmed(shardId(shard));
+  reportForgery(shard, logger);
 }
 
 /** Not fatal: nothing of it was sealed. But somebody writes to the stream who must not. */

@@ -5,10 +5,10 @@ import { type Choice, encodeManifest, type Manifest, parseManifest } from "../ba
 import { generateTallyKeyPair } from "../ballot/tally-key.ts";
 import { encodeTallyShare, splitTallyKey } from "../ballot/trustees.ts";
 import { equalBytes } from "../core/bytes.ts";
-import { messageOf } from "../core/errors.ts";
+import { type ErrorKind, messageOf, ServiceError } from "../core/errors.ts";
 import type { ElectionId } from "../core/ids.ts";
 import type { CliContext } from "./context.ts";
-import { ExitCode, exitCodeOf, UsageError } from "./exit-code.ts";
+import { UsageError } from "./exit-code.ts";
 
 export interface NewElection {
   readonly electionId: ElectionId;
@@ -47,10 +47,17 @@ export async function createElection(context: CliContext, options: NewElection):
     if (!election) throw new Error("the service answered without an election");
     return election;
   } catch (error) {
-    // Refused for good, the shares are good for nothing, and would be in the way of the next attempt.
-    if (!earlier && exitCodeOf(error) === ExitCode.usage) await rm(folder, { recursive: true });
+    // Refused for good, the shares are good for nothing, and would be in the way of the next attempt. After any other
+    // failure the election may be there, even open, and nothing but these can count it.
+    if (!earlier && isRefusal(error)) await rm(folder, { recursive: true });
     throw error;
   }
+}
+
+/** Whether the service says that it stored nothing. */
+function isRefusal(error: unknown): boolean {
+  const refusals: readonly ErrorKind[] = ["invalid-argument", "already-exists", "permission-denied"];
+  return error instanceof ServiceError && refusals.includes(error.kind);
 }
 
 function manifestOf(

@@ -64,6 +64,7 @@ async function start(options: Start): Promise<ExitCode> {
     await using stack = await LocalStack.start({
       folder: home,
       progress: (message) => terminal.say(message),
+      signal,
       onUnexpectedExit: (error) => broken.abort(error),
     }).catch(refuse);
     signal.throwIfAborted();

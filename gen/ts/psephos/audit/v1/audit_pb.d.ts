@@ -458,7 +458,7 @@ export declare type ListCheckpointsRequest = Message<"psephos.audit.v1.ListCheck
   firstNumber: bigint;
 
   /**
-   * How many at most; 0 or more than 1,000 is 1,000.
+   * How many at most; 0 or more than 1,000 is 1,000. Fewer may come, at least one if there is one.
    *
    * @generated from field: uint32 limit = 3;
    */

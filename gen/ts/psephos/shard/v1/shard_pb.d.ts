@@ -769,7 +769,7 @@ export enum AppendOutcome {
 export declare const AppendOutcomeSchema: GenEnum<AppendOutcome>;
 
 /**
- * ShardRouterService keeps the votes: sharded, once a voter, hash-chained. Callers: services only.
+ * ShardRouterService keeps the votes: sharded, once a voter, hash-chained. Callers: services; auditors may read chains.
  *
  * @generated from service psephos.shard.v1.ShardRouterService
  */

@@ -207,7 +207,7 @@ export const AppendOutcome = /*@__PURE__*/
   tsEnum(AppendOutcomeSchema);
 
 /**
- * ShardRouterService keeps the votes: sharded, once a voter, hash-chained. Callers: services only.
+ * ShardRouterService keeps the votes: sharded, once a voter, hash-chained. Callers: services; auditors may read chains.
  *
  * @generated from service psephos.shard.v1.ShardRouterService
  */
