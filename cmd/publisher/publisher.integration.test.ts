@@ -193,7 +193,8 @@ test("signs what AuditService submits, shows it to everybody, and refuses a fork
 
   const forked = audit.submitHead({ ...again, root: new Uint8Array(32) });
   await expect(forked).rejects.toMatchObject({ kind: "data-loss", reason: "FORKED_HEAD" });
-  expect(publisher.log).toContain('"level":"fatal"');
+  // What a process writes comes over a pipe, the answer over a socket.
+  await expect.poll(() => publisher.log).toContain('"level":"fatal"');
   const metrics = await (await fetch(publisher.metrics)).text();
   expect(metrics).toMatch(/heads_refused_total\{.*FORKED_HEAD.*\} 1/);
   expect(metrics).toMatch(/heads_signed_total\{.*\} 3/);
