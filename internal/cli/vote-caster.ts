@@ -34,8 +34,6 @@ export interface VoteCasterOptions {
   readonly streams?: number;
   /** Votes under way on each. */
   readonly window?: number;
-  /** How often in a row a stream may break off before casting is given up; 50, ten seconds or so, unless given. */
-  readonly maxFailures?: number;
   /** Longer without any answer is an outage to report, not a restart to wait out. */
   readonly maxOutageMs?: number;
   readonly onProgress?: ((totals: CastTotals) => void) | undefined;

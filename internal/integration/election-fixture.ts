@@ -344,7 +344,7 @@ export class Casting {
       electionId: election.id,
       streams: 4,
       window,
-      maxFailures: Number.POSITIVE_INFINITY, // How long is too long is for `acknowledged` to say.
+      maxOutageMs: Number.POSITIVE_INFINITY, // How long is too long is for `acknowledged` to say.
       signal: new AbortController().signal,
     });
     this.totals = caster.totals;
