@@ -9,11 +9,11 @@ import { parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
 import { verifyConsistency } from "../tlog/proof.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
-import { lastBlockOf } from "./block.ts";
 import type { LogStores } from "./election-log.ts";
 import type { ElectionSealer, SealingStatus } from "./election-sealer.ts";
 import type { LogHead } from "./head.ts";
 import { type LocatedRecord, recordAt, recordOf } from "./locate.ts";
+import { lastBlockOf } from "./stored-segments.ts";
 
 const MOST_CHECKPOINTS = 1_000;
 const MOST_CHECKPOINT_BYTES = 2 * 1024 * 1024;

@@ -1,11 +1,15 @@
-import { describe, expect, test } from "vitest";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test, vi } from "vitest";
 import { closingEntry } from "../ballot/entry.ts";
 import { segmentKey } from "../evidence/layout.ts";
 import type { SegmentEntry } from "../evidence/segment-line.ts";
 import type { Fault, Operation } from "../worm/faulty-store.ts";
 import { AuditFixture } from "./audit-fixture.ts";
+import { readBlock } from "./block.ts";
 import type { ElectionLog } from "./election-log.ts";
-import { HaltError } from "./halt.ts";
+import { ContestedError, HaltError } from "./halt.ts";
+import { blockEnds } from "./stored-segments.ts";
 
 /** Everything the shards have beyond the log, as far as it fits into one commit. */
 function unsealed({ shards }: AuditFixture, log: ElectionLog): SegmentEntry[] {
@@ -153,6 +157,90 @@ describe("an election's log", () => {
   });
 });
 
+// A process that lost its lease cannot call back what it has sent. What it began lands beside the winner's history.
+describe("a segment that lands after another process took over", () => {
+  /** A log of one process, whose next segment is under way as another commits in its place. */
+  async function overtaken(late: number, winner: number): Promise<AuditFixture> {
+    const fixture = await AuditFixture.create();
+    const stop = new AbortController();
+    const loser = await fixture.open(stop.signal);
+    await loser.commit([manifestEntry(fixture)]);
+    fixture.shards.cast(100);
+    fixture.evidence.fault = ({ name, key }) =>
+      name === "put" && key.includes(`-${String(late).padStart(10, "0")}`) ? "late" : undefined;
+    const lost = loser.commit(unsealed(fixture, loser).slice(0, late)).catch((error: unknown) => error);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    fixture.evidence.fault = () => undefined;
+
+    const log = await fixture.open();
+    await log.commit(unsealed(fixture, log).toSorted(byShardDescending).slice(0, winner));
+    stop.abort();
+    fixture.evidence.release();
+    await lost;
+    return fixture;
+  }
+
+  /** Another order than the loser's, and yet each shard's own. */
+  function byShardDescending(a: SegmentEntry, b: SegmentEntry): number {
+    if (a.type !== "vote" || b.type !== "vote") return 0;
+    return b.record.shard - a.record.shard || a.record.sequence - b.record.sequence;
+  }
+
+  test.each([
+    ["reaches further", 60, 30],
+    ["ends before", 30, 60],
+  ])("and %s is not the log's, neither now nor in a finished block", async (_, late, winner) => {
+    await using fixture = await overtaken(late, winner);
+    const { electionId } = fixture.election;
+    const orphan = segmentKey(electionId, 1, late);
+    expect(await fixture.evidence.get(orphan)).toBeDefined();
+    let log = await fixture.open();
+    expect(log.head.treeSize).toBe(1 + winner);
+
+    await sealAll(fixture, log);
+    fixture.shards.cast(9_950);
+    await sealAll(fixture, log);
+    await fixture.verify();
+    const end = (await blockEnds(fixture.evidence, electionId, 1, log.head))[0];
+    if (!end) throw new Error("a block is finished");
+    expect(end.treeSize).toBe(10_000);
+    const block = await readBlock(fixture.evidence, electionId, end);
+    expect(block.segments.map(({ key }) => key)).not.toContain(orphan);
+    expect(block.segments[1]?.key).toBe(segmentKey(electionId, 1, winner));
+
+    // The tiles and the head's tree can be made again all the same.
+    for await (const key of fixture.tiles.list("")) await rm(join(fixture.directory, "tiles", key));
+    log = await fixture.open();
+    await fixture.verify();
+  });
+
+  test("where the winner is about to write is contested, and the log opens again with it", async () => {
+    await using fixture = await AuditFixture.create();
+    const winner = await fixture.open();
+    await winner.commit([manifestEntry(fixture)]);
+    fixture.shards.cast(100);
+    const stop = new AbortController();
+    const loser = await fixture.open(stop.signal);
+    fixture.heads.fault = (operation) => (operation === "swap" ? "before" : undefined);
+    const lost = loser.commit(unsealed(fixture, loser).toSorted(byShardDescending)).catch(() => "stopped");
+    await vi.waitFor(async () =>
+      expect(await fixture.evidence.get(segmentKey(fixture.election.electionId, 1, 100))).toBeDefined(),
+    );
+    stop.abort();
+    expect(await lost).toBe("stopped");
+    fixture.noFaults();
+    await expect(winner.commit(unsealed(fixture, winner))).rejects.toThrow(ContestedError);
+    expect((await fixture.open()).head.treeSize).toBe(101);
+    await fixture.verify();
+  });
+
+  test("is one of two histories when the head row is lost as well", async () => {
+    await using fixture = await overtaken(60, 30);
+    fixture.heads.heads.clear();
+    await expect(fixture.open()).rejects.toThrow(/are two histories/);
+  });
+});
+
 describe("opening a log", () => {
   async function sealed(votes: number): Promise<AuditFixture> {
     const fixture = await AuditFixture.create();
@@ -188,7 +276,7 @@ describe("opening a log", () => {
     await using _ = other;
     const head = fixture.heads.heads.get(fixture.election.electionId);
     if (head) other.heads.heads.set(head.electionId, head);
-    await expect(other.open()).rejects.toThrow(/the evidence leads to size 0/);
+    await expect(other.open()).rejects.toThrow(/no segment in the evidence store leads to size 501/);
   });
 
   test("refuses two segments that begin at one index", async () => {

@@ -11,9 +11,9 @@ import type { SegmentEntry } from "../evidence/segment-line.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { GrowingTree } from "../tlog/growing-tree.ts";
 import type { Tile } from "../tlog/tile.ts";
-import type { ObjectStore, StoredObject } from "../worm/object-store.ts";
+import { ObjectConflictError, type ObjectStore, type StoredObject } from "../worm/object-store.ts";
 import { putAll } from "../worm/put-all.ts";
-import { HaltError } from "./halt.ts";
+import { ContestedError, HaltError } from "./halt.ts";
 import { type HeadStore, type LogHead, sameHead } from "./head.ts";
 import { retry } from "./retry.ts";
 
@@ -167,10 +167,13 @@ export class ElectionLog {
     return { key: keyOfSegment(segment), body: encodeSegment(segment) };
   }
 
-  /** A segment counts as evidence once it was read back. Other bytes under its key are another history: fatal. */
+  /** A segment counts as evidence once it was read back. Other bytes under its key are another process's. */
   async #putSegment({ key, body }: StagedSegment): Promise<StoredObject> {
     const { evidence } = this.#stores;
-    const stored = await evidence.put(key, body);
+    const stored = await evidence.put(key, body).catch((error: unknown) => {
+      if (!(error instanceof ObjectConflictError)) throw error;
+      throw new ContestedError(this.#head.treeSize, error.message, { cause: error });
+    });
     const back = await evidence.get(key, stored.versionId);
     if (!back || !equalBytes(back, body)) throw new HaltError(`${key} does not read back as it was written`);
     return stored;
@@ -183,7 +186,8 @@ export class ElectionLog {
       // Either another process moved the head, or an earlier attempt did and only its answer was lost.
       const stored = await heads.load(next.electionId);
       if (stored && sameHead(stored, next)) return;
-      throw new HaltError(
+      throw new ContestedError(
+        this.#head.treeSize,
         `the head moved from size ${this.#head.treeSize} to ${stored?.treeSize ?? "nothing"} without this process: ` +
           "another AuditService is active, or the database was restored from a backup",
       );

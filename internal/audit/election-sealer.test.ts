@@ -380,4 +380,17 @@ describe("sealing an election", () => {
     const { head } = await until("sealing", 51);
     expect(toHex(head?.root ?? new Uint8Array())).toBe(toHex((await fixture.verify()).root));
   });
+
+  test("opens the log again where another process has moved it, and goes on from there", async () => {
+    await using fixture = await AuditFixture.create();
+    const { until } = await start(fixture);
+    await until("sealing", 1);
+    const other = await fixture.open();
+    fixture.shards.cast(30);
+    const [record] = fixture.shards.records.flat();
+    if (!record) throw new Error("nobody voted");
+    await other.commit([{ type: "vote", record }]);
+    await until("sealing", 31);
+    await fixture.verify();
+  });
 });

@@ -10,7 +10,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { AuditedElection, ElectionLog, LogStores } from "./election-log.ts";
 import { sameHeads } from "./evidence-replay.ts";
 import { Feed } from "./feed.ts";
-import { HaltError, isFatal } from "./halt.ts";
+import { ContestedError, HaltError, isFatal } from "./halt.ts";
 import type { Lease, LogHead } from "./head.ts";
 import type { AuditMetrics } from "./metrics.ts";
 import { openLog } from "./open-log.ts";
@@ -88,6 +88,7 @@ export class ElectionSealer {
   /** Seals until the log is complete, the signal aborts or the log halts, and then resolves. It never rejects. */
   async run(): Promise<void> {
     const { signal } = this.#options;
+    let contestedAt: number | undefined;
     while (!signal.aborted) {
       const lease = await this.#becomeActive();
       if (!lease) return;
@@ -97,8 +98,16 @@ export class ElectionSealer {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        if (!lease.lost.aborted) return this.#halt(error);
-        this.#logger.warn({}, "lost the lease of the log; standing by");
+        if (error instanceof ContestedError && error.treeSize !== contestedAt) {
+          contestedAt = error.treeSize;
+          this.#logger.warn({ reason: error.message }, "another process wrote to the log; opening it again");
+        } else if (!lease.lost.aborted) {
+          return this.#halt(error);
+        } else {
+          // The process that took over meets it as well, if it was not the loss of the lease that led to it.
+          if (isFatal(error)) this.#logger.error({ error }, "sealing failed as the lease was lost");
+          this.#logger.warn({}, "lost the lease of the log; standing by");
+        }
       } finally {
         this.#buffer = undefined;
         this.#log = undefined;

@@ -2,61 +2,12 @@ import { type ChainHead, verifyNext } from "../ballot/chain.ts";
 import { closingEntry, encodeEntry } from "../ballot/entry.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
 import { equalBytes } from "../core/bytes.ts";
-import type { ElectionId } from "../core/ids.ts";
-import { blockPrefix, checkpointNumberOf, parseSegmentKey } from "../evidence/layout.ts";
-import { decodeSegment, keyOfSegment, logEntryOf, type Segment } from "../evidence/segment.ts";
+import { logEntryOf } from "../evidence/segment.ts";
 import type { SegmentEntry } from "../evidence/segment-line.ts";
 import type { GrowingTree } from "../tlog/growing-tree.ts";
-import type { ObjectStore } from "../worm/object-store.ts";
 import type { AuditedElection } from "./election-log.ts";
 import { HaltError } from "./halt.ts";
-
-/** A segment as it lies in the evidence store. */
-export interface FoundSegment {
-  readonly key: string;
-  readonly body: Uint8Array;
-  readonly segment: Segment;
-}
-
-/**
- * The election's segments from a log index on, in order, up to the first index that none begins with. Two that begin
- * with the same index are two histories, and only a human can choose: HaltError.
- */
-export async function* segmentsFrom(
-  evidence: ObjectStore,
-  election: ElectionId,
-  firstIndex: number,
-): AsyncGenerator<FoundSegment, void, undefined> {
-  let index = firstIndex;
-  while (true) {
-    const start = index;
-    for (const key of await segmentKeys(evidence, election, checkpointNumberOf(index))) {
-      const range = parseSegmentKey(key);
-      if (!range || range.last < start) continue;
-      if (range.first > index) return;
-      if (range.first < index)
-        throw new HaltError(`${key} overlaps the segment that ends before index ${index}`);
-      const body = await evidence.get(key);
-      if (!body) throw new HaltError(`${key} is listed by the evidence store and cannot be read from it`);
-      const segment = decodeSegment(body);
-      if (keyOfSegment(segment) !== key) throw new HaltError(`${key} holds ${keyOfSegment(segment)}`);
-      yield { key, body, segment };
-      index += segment.entries.length;
-    }
-    if (index === start) return;
-  }
-}
-
-/** The keys of a block's segments, in order of first index. */
-export async function segmentKeys(
-  evidence: ObjectStore,
-  election: ElectionId,
-  number: number,
-): Promise<string[]> {
-  const keys: string[] = [];
-  for await (const key of evidence.list(`${blockPrefix(election, number)}entries_`)) keys.push(key);
-  return keys;
-}
+import type { FoundSegment } from "./stored-segments.ts";
 
 /** Grows tree and chains by segments as they are found, and accepts none that does not continue both exactly. */
 export class EvidenceReplay {

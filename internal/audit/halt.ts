@@ -1,6 +1,7 @@
 import { ChainError } from "../ballot/chain.ts";
 import { FormatError } from "../ballot/format-error.ts";
 import { type ErrorKind, ServiceError } from "../core/errors.ts";
+import type { TreeSize } from "../core/ids.ts";
 import { ObjectConflictError, ObjectCorruptError, ObjectKeyError } from "../worm/object-store.ts";
 
 /**
@@ -9,7 +10,22 @@ import { ObjectConflictError, ObjectCorruptError, ObjectKeyError } from "../worm
  * objects, shards and sequences, never a voter.
  */
 export class HaltError extends Error {
-  override readonly name = "HaltError";
+  override readonly name: string = "HaltError";
+}
+
+/**
+ * Another process has written where this one was about to: the head moved, or the place in the evidence is taken. What
+ * is stored is sound; this process's view of it is not. Opening the log again shows how it stands.
+ */
+export class ContestedError extends HaltError {
+  override readonly name = "ContestedError";
+  /** Where the log stood for this process. */
+  readonly treeSize: TreeSize;
+
+  constructor(treeSize: TreeSize, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.treeSize = treeSize;
+  }
 }
 
 const FATAL = [

@@ -3,11 +3,15 @@ import { equalBytes } from "../core/bytes.ts";
 import type { ElectionId, TreeSize } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
 
-/** Where an election's log stands: the row whose compare-and-swap is the commit point. */
-export interface LogHead {
-  readonly electionId: ElectionId;
+/** A size of a log, and the tree's root at it. */
+export interface LogEnd {
   readonly treeSize: TreeSize;
   readonly root: Hash;
+}
+
+/** Where an election's log stands: the row whose compare-and-swap is the commit point. */
+export interface LogHead extends LogEnd {
+  readonly electionId: ElectionId;
   /** The last sealed record of each shard, in order of shard; the genesis before the first. */
   readonly shardHeads: readonly ShardHead[];
   /** Whether the last entry is the closing entry. */
@@ -36,6 +40,6 @@ export interface Lease extends AsyncDisposable {
 }
 
 /** Whether two heads are the same log. */
-export function sameHead(a: LogHead, b: LogHead): boolean {
+export function sameHead(a: LogEnd, b: LogEnd): boolean {
   return a.treeSize === b.treeSize && equalBytes(a.root, b.root);
 }

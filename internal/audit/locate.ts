@@ -3,8 +3,8 @@ import type { ElectionId, Sequence, ShardId } from "../core/ids.ts";
 import { checkpointNumberOf, parseSegmentKey } from "../evidence/layout.ts";
 import { decodeSegment, type Segment } from "../evidence/segment.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
-import { segmentKeys } from "./evidence-replay.ts";
 import { HaltError } from "./halt.ts";
+import { segmentKeys } from "./stored-segments.ts";
 
 /** A sealed record and where it lies. */
 export interface LocatedRecord {

@@ -3,14 +3,15 @@ import type { ShardHead } from "../ballot/shard-head.ts";
 import { toHex } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import { shardId, type TreeSize, treeSize } from "../core/ids.ts";
-import { BLOCK_ENTRIES, manifestKey } from "../evidence/layout.ts";
+import { BLOCK_ENTRIES, checkpointNumberOf, manifestKey } from "../evidence/layout.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
 import { type AuditedElection, ElectionLog, type LogStores, putTiles } from "./election-log.ts";
-import { EvidenceReplay, sameHeads, segmentsFrom } from "./evidence-replay.ts";
-import { HaltError } from "./halt.ts";
+import { EvidenceReplay, sameHeads } from "./evidence-replay.ts";
+import { ContestedError, HaltError } from "./halt.ts";
 import { type LogHead, sameHead } from "./head.ts";
+import { blockEnds, type FoundSegment, segmentKeys, segmentsAfter, segmentsTo } from "./stored-segments.ts";
 
 export interface OpenLogOptions {
   readonly election: AuditedElection;
@@ -89,33 +90,38 @@ function blockStart(size: TreeSize): number {
   return Math.floor(Math.max(0, size - 1) / BLOCK_ENTRIES) * BLOCK_ENTRIES;
 }
 
+/** Replays the blocks from the tree's size, a block's start, to the head. */
 async function replayTo(options: OpenLogOptions, head: LogHead, tree: GrowingTree): Promise<EvidenceReplay> {
   const { election, stores } = options;
+  const ends = await blockEnds(stores.evidence, election.electionId, checkpointNumberOf(tree.size), head);
   let replay: EvidenceReplay | undefined;
-  for await (const found of segmentsFrom(stores.evidence, election.electionId, tree.size)) {
-    if (found.segment.firstIndex >= head.treeSize) break;
-    replay ??= new EvidenceReplay({ election, tree, shardHeads: asChainHeads(found.segment.shardHeads) });
-    replay.accept(found);
+  for (const end of ends) {
+    for (const found of await segmentsTo(stores.evidence, election.electionId, end)) {
+      replay ??= new EvidenceReplay({ election, tree, shardHeads: asChainHeads(found.segment.shardHeads) });
+      replay.accept(found);
+    }
     // A log of any size is replayed with the tiles of one block in memory.
-    if (tree.size % BLOCK_ENTRIES === 0) await putTiles(stores.tiles, election.electionId, tree.takeTiles());
+    await putTiles(stores.tiles, election.electionId, tree.takeTiles());
   }
   replay ??= new EvidenceReplay({ election, tree, shardHeads: asChainHeads(head.shardHeads) });
-  const same =
-    replay.tree.size === head.treeSize &&
-    toHex(replay.tree.root()) === toHex(head.root) &&
-    sameHeads(replay.shardHeads, head.shardHeads);
-  if (!same) {
+  if (!sameHead({ treeSize: tree.size, root: tree.root() }, head)) {
     throw new HaltError(
-      `the evidence leads to size ${replay.tree.size} with root ${toHex(replay.tree.root())}, ` +
+      `the evidence leads to size ${tree.size} with root ${toHex(tree.root())}, ` +
         `the committed head is size ${head.treeSize} with root ${toHex(head.root)}`,
+    );
+  }
+  if (!sameHeads(replay.shardHeads, head.shardHeads)) {
+    throw new HaltError(
+      `the evidence and the committed head differ in the shards' heads at ${head.treeSize}`,
     );
   }
   return replay;
 }
 
 /**
- * Segments beyond the head were written by a commit that did not come to its swap, or outlived their head row. Their
- * entries have their places for good, because evidence cannot be taken back: they are committed before anything else.
+ * Segments beyond the head were written by a commit that did not come to its swap, or outlived their head row. What
+ * continues the head is committed before anything else: its places could not be given to other entries, because
+ * evidence cannot be taken back.
  */
 async function adoptSegments(
   options: OpenLogOptions,
@@ -125,10 +131,11 @@ async function adoptSegments(
   const { election, stores, clock } = options;
   const replay = new EvidenceReplay({ election, tree, shardHeads: asChainHeads(committed.shardHeads) });
   let head = committed;
-  for await (const found of segmentsFrom(stores.evidence, election.electionId, committed.treeSize)) {
+  let block: { readonly number: number; readonly keys: readonly string[] } | undefined;
+  for (let found = await next(); found; found = await next()) {
     if (head.closed) throw new HaltError(`${found.key} comes after the closing entry`);
     replay.accept(found);
-    const next: LogHead = {
+    const grown: LogHead = {
       electionId: election.electionId,
       treeSize: replay.tree.size,
       root: replay.tree.root(),
@@ -136,13 +143,28 @@ async function adoptSegments(
       closed: replay.closed,
       committedAt: clock.nowMicros(),
     };
-    if (!(await stores.heads.compareAndSwap(head, next))) {
-      throw new HaltError("the head moved while the log was opened: another AuditService is active");
+    if (!(await stores.heads.compareAndSwap(head, grown))) {
+      throw new ContestedError(head.treeSize, "the head moved while the log was opened");
     }
-    head = next;
+    head = grown;
     await putTiles(stores.tiles, election.electionId, replay.tree.takeTiles());
   }
   return { head, tree: replay.tree };
+
+  async function next(): Promise<FoundSegment | undefined> {
+    const number = checkpointNumberOf(head.treeSize);
+    if (block?.number !== number) {
+      block = { number, keys: await segmentKeys(stores.evidence, election.electionId, number) };
+    }
+    const [found, other] = await segmentsAfter(stores.evidence, block.keys, head);
+    // Beyond a head nothing was published, so that either is as good. Without a head, one of them may have been.
+    if (found && other && committed.treeSize === 0) {
+      throw new HaltError(
+        `${found.key} and ${other.key} are two histories, and no head row says which is the log`,
+      );
+    }
+    return found;
+  }
 }
 
 /** The times of the last records are not kept with the heads; whoever verifies the whole log checks them all. */

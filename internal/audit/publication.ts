@@ -1,19 +1,19 @@
 import type { Client } from "@connectrpc/connect";
 import type { DigestService } from "../../gen/ts/psephos/digest/v1/digest_pb.js";
+import { equalBytes } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
-import type { TreeSize } from "../core/ids.ts";
-import type { Hash } from "../core/sha256.ts";
 import { BLOCK_ENTRIES, checkpointKey } from "../evidence/layout.ts";
-import { encodeVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
+import { encodeVoteCheckpoint, parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import type { ObjectStore } from "../worm/object-store.ts";
-import { lastBlockOf, readBlock } from "./block.ts";
+import { ObjectConflictError, type ObjectStore } from "../worm/object-store.ts";
+import { type Block, readBlock } from "./block.ts";
 import type { AuditedElection } from "./election-log.ts";
 import { Feed } from "./feed.ts";
 import { HaltError } from "./halt.ts";
-import type { LogHead } from "./head.ts";
+import type { LogEnd, LogHead } from "./head.ts";
 import { retry } from "./retry.ts";
+import { blockEnds, lastBlockOf } from "./stored-segments.ts";
 
 /** What AuditService needs of the Publisher. */
 export type Publisher = Pick<Client<typeof DigestService>, "submitHead">;
@@ -28,9 +28,7 @@ export interface PublicationOptions {
   readonly signal: AbortSignal;
 }
 
-interface OfferedHead {
-  readonly treeSize: TreeSize;
-  readonly root: Hash;
+interface OfferedHead extends LogEnd {
   readonly endsBlock: boolean;
 }
 
@@ -42,6 +40,8 @@ interface OfferedHead {
 export class Publication {
   readonly #options: PublicationOptions;
   readonly #heads: Feed<LogHead>;
+  /** Where the finished blocks end that have no checkpoint.json yet, by number. */
+  readonly #ends = new Map<number, LogEnd>();
   #submitted = 0;
 
   constructor(options: PublicationOptions) {
@@ -49,8 +49,9 @@ export class Publication {
     this.#heads = new Feed(options.head);
   }
 
-  /** Announces a head that is committed and whose tiles are written. */
+  /** Announces a head that is committed and whose tiles are written: each of them, because one may end a block. */
   announce(head: LogHead): void {
+    if (endsBlock(head)) this.#ends.set(lastBlockOf(head.treeSize), head);
     this.#heads.publish(head);
   }
 
@@ -61,33 +62,62 @@ export class Publication {
 
   /** Runs until the signal aborts, or the closed log is published. Rejects with what must halt the election. */
   async run(): Promise<void> {
-    let block = await this.#retry("find the first unsigned block", () => this.#firstWithoutCheckpoint());
+    let number = await this.#resume();
     for await (const head of this.#heads.watch(this.#options.signal)) {
-      while (endOfBlock(block, head) <= head.treeSize) {
-        await this.#publishBlock(block);
-        block++;
+      for (let end = this.#ends.get(number); end; end = this.#ends.get(number)) {
+        await this.#publishBlock(number, end);
+        this.#ends.delete(number);
+        number++;
       }
       if (head.closed) return;
       if (head.treeSize > this.#submitted) await this.#submit({ ...head, endsBlock: false });
     }
   }
 
-  /** The number of the first block that has no checkpoint.json yet. A crash at any step below leads back here. */
+  /**
+   * The number of the first block that has no checkpoint.json yet. A crash at any step below leads back here, and where
+   * the finished ones among them end is found out again.
+   */
+  async #resume(): Promise<number> {
+    const { evidence, election, head } = this.#options;
+    const first = await this.#retry("find the first unsigned block", () => this.#firstWithoutCheckpoint());
+    const ends = await this.#retry("find where the unsigned blocks end", () =>
+      blockEnds(evidence, election.electionId, first, head),
+    );
+    for (const end of ends)
+      if (end !== head || endsBlock(head)) this.#ends.set(lastBlockOf(end.treeSize), end);
+    return first;
+  }
+
   async #firstWithoutCheckpoint(): Promise<number> {
-    const { evidence, election } = this.#options;
-    let number = lastBlockOf(this.#heads.current.treeSize) + 1;
+    const { evidence, election, head } = this.#options;
+    let number = lastBlockOf(head.treeSize) + 1;
     while (number > 1 && !(await evidence.get(checkpointKey(election.electionId, number - 1)))) number--;
     return number;
   }
 
-  async #publishBlock(number: number): Promise<void> {
+  async #publishBlock(number: number, end: LogEnd): Promise<void> {
     const { evidence, election } = this.#options;
     const { electionId } = election;
-    const block = await this.#retry("read a block back", () => readBlock(evidence, electionId, number));
-    const note = await this.#submit({ treeSize: block.treeSize, root: block.treeRoot, endsBlock: true });
-    // The same head gets the same note, so that this is the same object however often it is written.
-    const body = encodeVoteCheckpoint({ ...block, electionId, note });
-    await this.#retry("write a vote checkpoint", () => evidence.put(checkpointKey(electionId, number), body));
+    const block = await this.#retry("read a block back", () => readBlock(evidence, electionId, end));
+    const note = await this.#submit({ ...end, endsBlock: true });
+    await this.#retry("write a vote checkpoint", () => this.#putCheckpoint(number, block, note));
+  }
+
+  /**
+   * The same head gets the same note, so that this is the same object however often it is written; unless a process that
+   * lost its lease wrote it from other segments with the same entries, which is as good.
+   */
+  async #putCheckpoint(number: number, block: Block, note: string): Promise<void> {
+    const { evidence, election } = this.#options;
+    const key = checkpointKey(election.electionId, number);
+    try {
+      await evidence.put(key, encodeVoteCheckpoint({ ...block, electionId: election.electionId, note }));
+    } catch (error) {
+      if (!(error instanceof ObjectConflictError)) throw error;
+      const there = parseVoteCheckpoint((await evidence.get(key)) ?? new Uint8Array());
+      if (there.treeSize !== block.treeSize || !equalBytes(there.treeRoot, block.treeRoot)) throw error;
+    }
   }
 
   /** The signed note of a head. A head the Publisher finds not to extend what it signed halts the election. */
@@ -119,9 +149,9 @@ export class Publication {
   }
 }
 
-/** The log's size at the end of a block: a multiple of 10,000, or where the closing entry ends it. */
-function endOfBlock(number: number, head: LogHead): number {
-  return head.closed && number === lastBlockOf(head.treeSize) ? head.treeSize : number * BLOCK_ENTRIES;
+/** A full block, or the closed log's last one. */
+function endsBlock({ treeSize, closed }: LogHead): boolean {
+  return closed || (treeSize > 0 && treeSize % BLOCK_ENTRIES === 0);
 }
 
 /** The Publisher looked at the head and said no; asking again would not change it. */

@@ -20,6 +20,7 @@ export function verificationJson({ report, log, evidence }: Verification): objec
     problems: report.problems.map(problemJson),
     more_problems: report.moreProblems,
     not_checked: report.notChecked,
+    unreferenced: report.unreferenced,
   };
 }
 
@@ -38,6 +39,7 @@ export function describeVerification({ report }: Verification): string[] {
   ];
   if (rows > 0) lines.push(`checked: ${formatCount(rows)} records and their chains in the databases`);
   for (const what of report.notChecked) lines.push(`not checked: ${what}`);
+  for (const key of report.unreferenced) lines.push(`unreferenced, no part of the log: ${key}`);
   for (const problem of report.problems) lines.push(`PROBLEM ${describeProblem(problem)}`);
   if (report.moreProblems > 0) lines.push(`and ${formatCount(report.moreProblems)} more problems`);
   lines.push(

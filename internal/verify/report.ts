@@ -50,6 +50,8 @@ export class VerificationReport {
   };
   readonly problems: Problem[] = [];
   readonly notChecked: string[] = [];
+  /** Segments that are no part of the log: what a process wrote that was no longer the active one. */
+  readonly unreferenced: string[] = [];
   /** Problems beyond those listed. */
   moreProblems = 0;
 
@@ -72,11 +74,17 @@ export class VerificationReport {
     if (!this.notChecked.includes(what)) this.notChecked.push(what);
   }
 
+  /** Lists a segment that the log does not have. It takes nothing from the log, and says nothing about it. */
+  unreferencedSegment(key: string): void {
+    if (this.unreferenced.length < MAX_PROBLEMS) this.unreferenced.push(key);
+  }
+
   /** Takes over all that another report says. */
-  add({ checked, problems, notChecked, moreProblems }: VerificationReport): void {
+  add({ checked, problems, notChecked, unreferenced, moreProblems }: VerificationReport): void {
     for (const [what, count] of Object.entries(checked)) this.checked[what as keyof Checked] += count; // its own keys
     for (const { problem, ...place } of problems) this.problem(place, problem);
     for (const what of notChecked) this.unchecked(what);
+    for (const key of unreferenced) this.unreferencedSegment(key);
     this.moreProblems += moreProblems;
   }
 }

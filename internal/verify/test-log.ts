@@ -1,7 +1,8 @@
 // For tests: an election's evidence and public log, as the services leave them, in memory, to be tampered with.
 import { AuditFixture } from "../audit/audit-fixture.ts";
-import { lastBlockOf, readBlock } from "../audit/block.ts";
+import { readBlock } from "../audit/block.ts";
 import type { Commit } from "../audit/election-log.ts";
+import { lastBlockOf } from "../audit/stored-segments.ts";
 import { appendVotes } from "../ballot/chain.ts";
 import { closingEntry } from "../ballot/entry.ts";
 import type { Manifest } from "../ballot/manifest.ts";
@@ -108,7 +109,7 @@ export class TestLog {
       if (!head.closed && head.treeSize % BLOCK_ENTRIES > 0) return;
       const number = lastBlockOf(head.treeSize);
       published.set(numbered(number), utf8(note));
-      const block = await readBlock(evidence, electionId, number);
+      const block = await readBlock(evidence, electionId, head);
       await evidence.put(
         checkpointKey(electionId, number),
         encodeVoteCheckpoint({ ...block, electionId, note }),

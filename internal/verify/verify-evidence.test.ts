@@ -337,15 +337,26 @@ describe("tampering with a segment is named", () => {
     for (const report of [both, alone]) expect(objects(report)).toContain(last);
   });
 
-  test("a second one for the same entries: two histories", async () => {
+  test("a second one for the same entries, which the checkpoint does not name: unreferenced", async () => {
     const fork = await TestLog.create({ commits: [20, 25, 10] });
     const key = fork.segmentOf(25);
     const body = fork.evidence.get(key) ?? new Uint8Array();
     expect(small.evidence.has(key)).toBe(false);
     for (const report of Object.values(await findingsOf(small, ({ evidence }) => evidence.set(key, body)))) {
-      expect(objects(report)).toContain(key);
-      expect(report.problems.map((found) => found.problem).join("\n")).toMatch(/two histories/);
+      expect(report.problems).toEqual([]);
+      expect(report.unreferenced).toEqual([key]);
     }
+  });
+
+  test("a second one in a block that is not signed yet: two histories, unless the public log tells", async () => {
+    const log = await TestLog.create({ commits: [20, 30], open: true });
+    const fork = await TestLog.create({ commits: [20, 25], open: true });
+    const key = fork.segmentOf(25);
+    const body = fork.evidence.get(key) ?? new Uint8Array();
+    const { both, alone } = await findingsOf(log, ({ evidence }) => evidence.set(key, body));
+    expect(both.problems).toEqual([]);
+    expect(both.unreferenced).toEqual([key]);
+    expect(alone.problems.map((found) => found.problem).join("\n")).toMatch(/two histories/);
   });
 
   test("all of them another history, of the same manifest and rightly chained", async () => {

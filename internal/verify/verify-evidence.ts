@@ -20,6 +20,7 @@ import { openCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { ObjectCorruptError, type ObjectStore } from "../worm/object-store.ts";
 import { EvidenceLog, type KnownTree, sameHeads } from "./evidence-log.ts";
+import { logSegments } from "./log-segments.ts";
 import type { VerificationReport } from "./report.ts";
 
 export interface VerifyEvidenceOptions {
@@ -136,8 +137,13 @@ async function verifyBlock(block: Block): Promise<void> {
   // It says by which version to read the segments, whatever their keys show by now.
   const checkpoint = keys.includes(object) ? await readCheckpoint(block, object) : undefined;
   const named = new Map(checkpoint?.segments.map((segment) => [segment.key, segment]));
-  for (const key of keys) {
-    if (key === object) continue;
+  const segments = keys.filter((key) => key !== object);
+  const ofLog = await logSegments({ ...block, keys: segments, checkpoint });
+  for (const key of segments) {
+    if (!ofLog.includes(key)) {
+      report.unreferencedSegment(key);
+      continue;
+    }
     if (checkpoint && !named.has(key)) report.problem({ object: key }, `is not named by ${object}`);
     await verifySegment(block, key, named.get(key));
   }

@@ -5,8 +5,9 @@ import type { ObjectStore, StoredObject } from "./object-store.ts";
  * - `before`: the call rejects and nothing has happened.
  * - `after`: it has happened, and the call rejects all the same, as when the answer is lost.
  * - `hang`: nothing happens and the call does not settle until `release()`, which makes it reject.
+ * - `late`: nothing happens until `release()`, and then all of it, as when a network holds a request back.
  */
-export type Fault = "before" | "after" | "hang";
+export type Fault = "before" | "after" | "hang" | "late";
 
 export interface Operation {
   readonly name: "put" | "get" | "list";
@@ -51,13 +52,13 @@ export class FaultyStore implements ObjectStore {
   /** Faulty at its start, or after its last key. */
   async *list(prefix: string): AsyncIterable<string> {
     const { fault, error } = this.#next("list", prefix);
-    if (fault === "hang") await this.#released.promise;
+    if (fault === "hang" || fault === "late") await this.#released.promise;
     if (fault === "hang" || fault === "before") throw error;
     yield* this.#store.list(prefix);
     if (fault === "after") throw error;
   }
 
-  /** Ends every call that hangs, and lets none hang again. */
+  /** Ends every call that hangs, lets the late ones happen, and lets none hang again. */
   release(): void {
     this.#released.resolve();
   }
@@ -66,7 +67,8 @@ export class FaultyStore implements ObjectStore {
     const { fault, error } = this.#next(name, key);
     if (fault === undefined) return call();
     if (fault === "after") await call();
-    if (fault === "hang") await this.#released.promise;
+    if (fault === "hang" || fault === "late") await this.#released.promise;
+    if (fault === "late") return call();
     throw error;
   }
 

@@ -1,0 +1,69 @@
+// Which of the segments of a block are the log's. A process that was no longer the active one may have left others
+// beside them, and immutable objects stay. docs/spec.md, "Evidence layout".
+import { equalBytes } from "../core/bytes.ts";
+import type { Hash } from "../core/sha256.ts";
+import { firstIndexOf, parseSegmentKey } from "../evidence/layout.ts";
+import { decodeSegment, type Segment } from "../evidence/segment.ts";
+import type { VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
+import type { ObjectStore } from "../worm/object-store.ts";
+
+export interface LogSegmentsOptions {
+  readonly store: Pick<ObjectStore, "get">;
+  readonly number: number;
+  /** The block's segments, in order of key. */
+  readonly keys: readonly string[];
+  /** The block's vote checkpoint, if it has one. */
+  readonly checkpoint: VoteCheckpoint | undefined;
+  /** A signed tree that the evidence must lead to. */
+  readonly known?: { readonly size: number; readonly root: Hash } | undefined;
+}
+
+/**
+ * The keys of the log's own segments: those the block's vote checkpoint names, and any in whose place it names none that
+ * is there; without a checkpoint, those that lead to the signed tree, and all that comes after it. Where neither can
+ * tell, all of them: two that overlap are then two histories.
+ */
+export async function logSegments(options: LogSegmentsOptions): Promise<readonly string[]> {
+  const { keys, checkpoint, known, number } = options;
+  if (checkpoint) {
+    const names = new Set(checkpoint.segments.map(({ key }) => key));
+    const named = keys.filter((key) => names.has(key));
+    return keys.filter((key) => names.has(key) || !named.some((other) => overlap(key, other)));
+  }
+  if (!known || known.size <= firstIndexOf(number) || !keys.some((key, i) => overlap(key, keys[i - 1] ?? "")))
+    return keys;
+  const path = await pathTo(options, known);
+  return path ? [...path, ...keys.filter((key) => (parseSegmentKey(key)?.first ?? 0) >= known.size)] : keys;
+}
+
+function overlap(key: string, other: string): boolean {
+  const [a, b] = [parseSegmentKey(key), parseSegmentKey(other)];
+  return a !== undefined && b !== undefined && a.first <= b.last && b.first <= a.last;
+}
+
+/** Goes back from the signed tree by the roots that segments name, to the block's first entry. */
+async function pathTo(
+  { store, keys, number }: LogSegmentsOptions,
+  end: { readonly size: number; readonly root: Hash },
+): Promise<string[] | undefined> {
+  const path: string[] = [];
+  for (let { size, root } = end; size > firstIndexOf(number); ) {
+    const ending = keys.filter((key) => parseSegmentKey(key)?.last === size - 1);
+    const segments = await Promise.all(ending.map(async (key) => ({ key, segment: await read(store, key) })));
+    const found = segments.find(({ segment }) => segment && equalBytes(segment.rootAfter, root));
+    if (!found?.segment) return undefined;
+    path.unshift(found.key);
+    size = found.segment.firstIndex;
+    root = found.segment.rootBefore;
+  }
+  return path;
+}
+
+/** Whoever verifies the segment says what is wrong with it. */
+async function read(store: Pick<ObjectStore, "get">, key: string): Promise<Segment | undefined> {
+  try {
+    return decodeSegment((await store.get(key)) ?? new Uint8Array());
+  } catch {
+    return undefined;
+  }
+}
