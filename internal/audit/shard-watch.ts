@@ -43,12 +43,13 @@ interface Observation {
 
 /**
  * Looks at the shards themselves, which are the truth, while the stream is only the quick way. One rule covers lost
- * messages, gaps, a wiped or absent stream and a restart: what a shard had one poll ago, and what the buffer has not
- * moved towards since, is read from the shard.
+ * messages, gaps, a wiped or absent stream and a restart: what a shard had when it was last seen, and what the buffer
+ * has not moved towards since, is read from the shard.
  */
 export class ShardWatch {
   readonly #options: ShardWatchOptions;
-  #observations: (Observation | undefined)[] = [];
+  /** By shard; undefined for one that has not been seen yet. */
+  readonly #observations: (Observation | undefined)[] = [];
   #finalHeads: readonly ShardHead[] | undefined;
 
   constructor(options: ShardWatchOptions) {
@@ -63,10 +64,10 @@ export class ShardWatch {
   /** Polls until the signal aborts. Rejects with what must halt the election. */
   async run(): Promise<void> {
     const { clock, logger, signal, pollIntervalMs } = this.#options;
-    for (let first = true; !signal.aborted; first = false) {
+    while (!signal.aborted) {
       let behind = false;
       try {
-        behind = await this.#poll(first);
+        behind = await this.#poll();
       } catch (error) {
         if (signal.aborted) return;
         if (isFatal(error)) throw error;
@@ -76,24 +77,22 @@ export class ShardWatch {
     }
   }
 
-  /** Answers whether there is more to read at once. At the first poll everything a shard has counts as late. */
-  async #poll(first: boolean): Promise<boolean> {
+  /** Answers whether there is more to read at once. What a shard has when it is first seen counts as late. */
+  async #poll(): Promise<boolean> {
     const { router, electionId, buffer, signal, shards, logger } = this.#options;
     // Taken before the answer: sealing goes on meanwhile, and an answer that is older than it proves nothing.
     const sealed = this.#options.sealedHeads();
     const { heads, state } = await router.heads({ electionId }, { signal });
     let behind = false;
-    const observations: (Observation | undefined)[] = [];
     for (const head of heads) {
       const shard = shardId(head.shard);
       this.#compare(head, sealed[shard]);
       confirmHead(buffer, head, logger);
       const before = this.#observations[shard];
-      const late = first ? Number(head.sequence) : stalledAt(before, buffer.tail(shard));
+      const late = before ? stalledAt(before, buffer.tail(shard)) : Number(head.sequence);
       if (late > buffer.tail(shard)) behind = (await this.#read(head, late)) || behind;
-      observations[shard] = { known: Number(head.sequence), tail: buffer.tail(shard) };
+      this.#observations[shard] = { known: Number(head.sequence), tail: buffer.tail(shard) };
     }
-    this.#observations = observations;
     if (state === ElectionState.CLOSED && heads.length === shards && heads.every((head) => head.closed)) {
       this.#finalHeads = heads.map((head) => ({
         sequence: sequence(head.sequence),
@@ -166,6 +165,6 @@ export function reportForgery(shard: number | undefined, logger: Logger): void {
 }
 
 /** How far the shard was at the last poll, if the buffer has stood still since; else 0. */
-function stalledAt(before: Observation | undefined, tail: number): number {
-  return before && before.tail === tail && before.known > tail ? before.known : 0;
+function stalledAt(before: Observation, tail: number): number {
+  return before.tail === tail && before.known > tail ? before.known : 0;
 }
