@@ -287,6 +287,21 @@ describe("sealing an election", () => {
     await fixture.verify();
   });
 
+  test("has a message come again that forged ones contradict, until its shard has been asked", async () => {
+    await using fixture = await AuditFixture.create();
+    const { sealer, until } = await start(fixture);
+    await until("sealing", 1);
+    sealer.receive(new TestShards(fixture.election).cast(60), new TestMessage());
+    const runs = fixture.shards.cast(80);
+    const message = new TestMessage();
+    sealer.receive(runs, message);
+    expect(message).toMatchObject({ acked: 0, naked: 1 });
+    await until("sealing", 81);
+    sealer.receive(runs, message);
+    expect(message).toMatchObject({ acked: 1, naked: 1 });
+    await fixture.verify();
+  });
+
   test("seals nothing that only the stream has said", async () => {
     await using fixture = await AuditFixture.create();
     const { sealer, until } = await start(fixture);

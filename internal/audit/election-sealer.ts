@@ -119,8 +119,8 @@ export class ElectionSealer {
 
   /**
    * Takes in the runs of a stream message. The message is acknowledged when all of them are sealed; until then the
-   * stream may deliver it again, which does no harm. Throws a ChainError when the runs do not verify: whoever sent
-   * them is not ShardRouter, or the message was damaged.
+   * stream may deliver it again, which does no harm. Throws a ChainError when the runs do not verify against what the
+   * shards have confirmed: whoever sent them is not ShardRouter, or the message was damaged.
    */
   receive(runs: readonly (readonly VoteRecord[])[], message: RecordMessage): void {
     const { state } = this.status.current;
@@ -134,14 +134,15 @@ export class ElectionSealer {
       message.nak(this.#options.limits.pollIntervalMs);
       return;
     }
-    let full = false;
+    let later = false;
     for (const run of runs) {
       const offer = buffer.offer(run);
       if (offer === "contradicted") reportForgery(run[0]?.shard, this.#logger);
-      if (offer === "full") full = true;
+      // Full: the shard has it. Held here, it would keep memory that the buffer's limit does not count. Disputed: by the
+      // time it comes again the shard has been asked, and what is forged is parked or forgotten.
+      if (offer === "full" || offer === "disputed") later = true;
     }
-    // The shard has it. Held here, it would keep memory that the buffer's limit does not count.
-    if (full) {
+    if (later) {
       message.nak(this.#options.limits.pollIntervalMs);
       return;
     }

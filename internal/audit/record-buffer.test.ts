@@ -64,13 +64,60 @@ describe("a record buffer", () => {
     expect(takeAll(buffer, shards)).toEqual(chain);
   });
 
-  test("refuses a second, valid history of a place it has verified", () => {
+  test("refuses a second, valid history of a place that the shard has confirmed", () => {
     const { chain, shards, buffer } = setUp({ votes: 40 });
     const other = setUp({ votes: 40 }).chain;
-    buffer.offer(chain.slice(0, 5));
+    const fifth = chain[4];
+    if (!fifth) throw new Error("too few votes");
+    buffer.offer(chain.slice(0, 8));
+    buffer.confirm(shardId(0), fifth);
     expect(() => buffer.offer(other.slice(0, 3))).toThrow(/another record/);
+    // Of which the first part is one history and the second, not confirmed yet, another.
+    const spliced = [...other.slice(0, 5), ...chain.slice(5, 8), ...other.slice(8, 9)];
+    expect(() => buffer.offer(spliced)).toThrow(/another record/);
     takeAll(buffer, shards);
-    expect(() => buffer.offer(other.slice(0, 5))).toThrow(/another record/);
+    expect(() => buffer.offer(other.slice(0, 8))).toThrow(/another record/);
+  });
+
+  describe("does not judge between what the stream says and what the stream has said", () => {
+    const forged = setUp({ votes: 60 }).chain;
+
+    test.each([
+      ["in its place", 0, 8],
+      ["in a part of it", 0, 3],
+      ["after it", 6, 10],
+      ["one record after it", 6, 7],
+    ])("a run %s waits for the shard's word", (_, from, to) => {
+      const { chain, shards, buffer } = setUp({ votes: 60 });
+      buffer.offer(forged.slice(0, 6));
+      expect(buffer.offer(chain.slice(from, to))).toBe("disputed");
+      expect(buffer.size).toBe(6);
+      const sixth = chain[5];
+      if (!sixth) throw new Error("too few votes");
+      expect(buffer.confirm(shardId(0), sixth)).toBe(false);
+      buffer.offer(chain.slice(from, to));
+      buffer.offer(chain);
+      buffer.confirm(shardId(0), sixth);
+      expect(() => buffer.offer(forged.slice(0, 6))).toThrow(/another record/);
+      expect(takeAll(buffer, shards)).toEqual(chain);
+    });
+
+    test("whichever came first", () => {
+      const { chain, buffer } = setUp({ votes: 60 });
+      const [sixth] = chain.slice(5);
+      if (!sixth) throw new Error("too few votes");
+      buffer.offer(chain.slice(0, 6));
+      expect(buffer.offer(forged.slice(0, 8))).toBe("disputed");
+      expect(buffer.confirm(shardId(0), sixth)).toBe(true);
+      expect(() => buffer.offer(forged.slice(0, 8))).toThrow(/another record/);
+    });
+
+    test("but refuses what does not verify either way", () => {
+      const { chain, buffer } = setUp({ votes: 60 });
+      buffer.offer(forged.slice(0, 6));
+      const changed = chain.map((record, i) => (i === 7 ? { ...record, revision: 9 } : record));
+      for (const from of [0, 3, 6]) expect(() => buffer.offer(changed.slice(from, 9))).toThrow(ChainError);
+    });
   });
 
   test("forgets a waiting run that turns out not to verify", () => {

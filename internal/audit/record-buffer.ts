@@ -14,6 +14,8 @@ export type Offer =
   | "waiting"
   /** There is no room. The shard still has it. */
   | "full"
+  /** It contradicts what the stream alone has said, and either may be wrong. To be offered again once the shard was asked. */
+  | "disputed"
   /** The stream had brought records that are not the shard's. They are forgotten: read again from the new tail. */
   | "contradicted";
 
@@ -62,15 +64,16 @@ export class RecordBuffer {
 
   /**
    * Takes in consecutive records of one shard from the stream, which may repeat what is here. Throws a ChainError, and
-   * changes nothing, when a record does not follow the one before it or contradicts the one verified in its place.
+   * changes nothing, when a record does not follow the one before it or contradicts one that the shard has confirmed.
    */
   offer(run: readonly VoteRecord[]): Offer {
-    const first = run[0];
-    if (!first) return "known";
-    const shard = this.#shard(first.shard, first);
-    const unknown = shard.unknown(run);
-    if (unknown.length === 0) return "known";
-    return unknown.length > this.room ? "full" : shard.add(unknown);
+    try {
+      return this.#add(run);
+    } catch (error) {
+      const shard = run[0] && this.#shards[run[0].shard];
+      if (error instanceof ChainError && shard?.isDisputed(run)) return "disputed";
+      throw error;
+    }
   }
 
   /**
@@ -83,7 +86,7 @@ export class RecordBuffer {
     const shard = this.#shard(first.shard, first);
     if (run.length > this.room) for (const each of this.#shards) each.forgetWaiting();
     try {
-      const offer = this.offer(run);
+      const offer = this.#add(run);
       if (offer === "waiting" || offer === "full") return offer;
       // Forgotten as soon as it was added: a head that the shard had answered before names another record.
       if (shard.tail.sequence < last.sequence) {
@@ -125,6 +128,15 @@ export class RecordBuffer {
       for (const record of shard?.take(limit - taken.length) ?? []) taken.push(record);
     }
     return taken;
+  }
+
+  #add(run: readonly VoteRecord[]): Offer {
+    const first = run[0];
+    if (!first) return "known";
+    const shard = this.#shard(first.shard, first);
+    const unknown = shard.unknown(run);
+    if (unknown.length === 0) return "known";
+    return unknown.length > this.room ? "full" : shard.add(unknown);
   }
 
   #sum(count: (shard: ShardBuffer) => number): number {

@@ -54,13 +54,28 @@ export class ShardBuffer {
   /** The records of a run that are not here yet. Throws a ChainError when one contradicts what is verified. */
   unknown(run: readonly VoteRecord[]): readonly VoteRecord[] {
     const { sequence } = this.tail;
-    for (const record of run) {
-      const held = this.#hashAt(record.sequence);
-      if (held && !equalBytes(held, record.hash)) {
-        throw new ChainError(record, "hash", "another record was already verified in its place");
-      }
-    }
+    const other = run.find((record) => this.#contradicts(record));
+    if (other) throw new ChainError(other, "hash", "another record was already verified in its place");
     return run.filter((record) => record.sequence > sequence);
+  }
+
+  /**
+   * Whether a run that was refused is at odds only with what nobody but the stream has said, and in itself in order.
+   * Either may be the forged one then; the shard knows.
+   */
+  isDisputed(run: readonly VoteRecord[]): boolean {
+    const confirmed = this.#verified[this.#confirmed - 1] ?? this.#base;
+    const open = run.filter((record) => record.sequence > confirmed.sequence);
+    const [first] = open;
+    if (!first || this.#confirmed === this.#verified.length) return false;
+    const follows = first.sequence === confirmed.sequence + 1;
+    try {
+      verifyRun(follows ? confirmed : first, follows ? open : open.slice(1), this.#shards);
+    } catch (error) {
+      if (error instanceof ChainError) return false;
+      throw error;
+    }
+    return !run.some((record) => record.sequence <= confirmed.sequence && this.#contradicts(record));
   }
 
   /**
@@ -152,6 +167,11 @@ export class ShardBuffer {
       }
     }
     return verified;
+  }
+
+  #contradicts(record: VoteRecord): boolean {
+    const held = this.#hashAt(record.sequence);
+    return held !== undefined && !equalBytes(held, record.hash);
   }
 
   /** The hash held for a sequence; undefined for those that are taken, except the last, or not here. */
