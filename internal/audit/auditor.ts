@@ -8,6 +8,7 @@ import { sha256 } from "../core/sha256.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { LogStores } from "./election-log.ts";
 import { ElectionSealer, type SealingLimits } from "./election-sealer.ts";
+import { Feed } from "./feed.ts";
 import type { AuditMetrics } from "./metrics.ts";
 import type { Publisher } from "./publication.ts";
 import { decodeRecordMessage, type RecordMessage, type RecordRuns } from "./record-message.ts";
@@ -37,6 +38,10 @@ export class Auditor<Message extends RecordMessage = RecordMessage> implements A
   readonly #options: AuditorOptions<Message>;
   readonly #stop = new AbortController();
   readonly #sealers = new Map<ElectionId, ElectionSealer>();
+  /** The elections that are sealed here. */
+  readonly #sealing = new Set<ElectionId>();
+  /** Whether there are any. */
+  readonly #active = new Feed(false);
   readonly #running = new Set<Promise<void>>();
 
   constructor(options: AuditorOptions<Message>) {
@@ -45,12 +50,8 @@ export class Auditor<Message extends RecordMessage = RecordMessage> implements A
 
   /** Starts in the background; dispose stops it. `fail` hears of what no part of it expected. */
   start(fail: (error: unknown) => void): void {
-    const { source } = this.#options;
     this.#run(this.#discover(), fail);
-    this.#run(
-      source.consume("audit-service", (message) => this.#receive(message), this.#stop.signal),
-      fail,
-    );
+    this.#run(this.#consume(), fail);
   }
 
   /** The sealer of an election; asks ShardRouter for one not seen before. Undefined when there is no such election. */
@@ -105,7 +106,43 @@ export class Auditor<Message extends RecordMessage = RecordMessage> implements A
     const sealer = new ElectionSealer({ ...this.#options, election, signal: this.#stop.signal });
     this.#sealers.set(manifest.electionId, sealer);
     this.#run(sealer.run(), () => {});
+    this.#run(this.#follow(sealer), () => {});
     return sealer;
+  }
+
+  /** Keeps account of whether an election is sealed here. */
+  async #follow({ election: { electionId }, status }: ElectionSealer): Promise<void> {
+    for await (const { state } of status.watch(this.#stop.signal)) {
+      if (state === "sealing") this.#sealing.add(electionId);
+      else this.#sealing.delete(electionId);
+      const active = this.#sealing.size > 0;
+      if (active !== this.#active.current) this.#active.publish(active);
+    }
+  }
+
+  /**
+   * Consumes the stream while an election is sealed here. Each message goes to one of the processes that consume it:
+   * one that comes to a standby has to be given back, and is late.
+   */
+  async #consume(): Promise<void> {
+    const { signal } = this.#stop;
+    while (await this.#becomes(true)) {
+      const idle = new AbortController();
+      const consuming = this.#options.source.consume(
+        "audit-service",
+        (message) => this.#receive(message),
+        AbortSignal.any([signal, idle.signal]),
+      );
+      await Promise.race([consuming, this.#becomes(false)]);
+      idle.abort();
+      await consuming;
+    }
+  }
+
+  /** Resolves when an election is sealed here, or none: to true; or to false when this stops. */
+  async #becomes(active: boolean): Promise<boolean> {
+    for await (const current of this.#active.watch(this.#stop.signal)) if (current === active) return true;
+    return false;
   }
 
   /**

@@ -1,0 +1,99 @@
+import { create } from "@bufbuild/protobuf";
+import { afterEach, expect, test } from "vitest";
+import {
+  ElectionState,
+  HeadsResponseSchema,
+  ListElectionsResponseSchema,
+} from "../../gen/ts/psephos/shard/v1/shard_pb.js";
+import { systemClock } from "../core/clock.ts";
+import { ServiceError } from "../core/errors.ts";
+import { Metrics } from "../telemetry/metrics.ts";
+import { AuditFixture, silentLogger } from "./audit-fixture.ts";
+import { Auditor, type RecordSource } from "./auditor.ts";
+import { auditMetrics } from "./metrics.ts";
+import type { RecordMessage } from "./record-message.ts";
+import type { ShardRouter } from "./shard-watch.ts";
+
+const unavailable = async () => {
+  throw new ServiceError("unavailable", "away");
+};
+
+/** A stream of which it matters only whether somebody consumes it. */
+class TestSource implements RecordSource<RecordMessage> {
+  consumers = 0;
+
+  async consume(_durable: string, _handler: unknown, signal: AbortSignal): Promise<void> {
+    this.consumers++;
+    await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    this.consumers--;
+  }
+
+  async park(): Promise<void> {}
+}
+
+const resources: AsyncDisposable[] = [];
+afterEach(async () => {
+  for (const each of resources.splice(0).reverse()) await each[Symbol.asyncDispose]();
+});
+
+/** An Auditor of one election, in which nobody votes. */
+async function start({ standby }: { standby: boolean }) {
+  const fixture = await AuditFixture.create();
+  resources.push(fixture);
+  if (standby) fixture.heads.lost.abort();
+  const { electionId, manifestBytes: manifest } = fixture.election;
+  const state = { closed: false };
+  const router: Partial<ShardRouter> = {
+    listElections: async () => create(ListElectionsResponseSchema, { elections: [{ electionId, manifest }] }),
+    heads: async () =>
+      create(HeadsResponseSchema, {
+        heads: fixture.shards.heads.map(({ shard, hash }) => ({ shard, hash, closed: state.closed })),
+        state: state.closed ? ElectionState.CLOSED : ElectionState.OPEN,
+      }),
+    confirmSealed: unavailable,
+  };
+  const source = new TestSource();
+  const auditor = new Auditor({
+    source,
+    stores: fixture.stores,
+    router: router as ShardRouter, // Without votes nobody calls another method.
+    publisher: { submitHead: unavailable },
+    limits: { headIntervalMs: 20, pollIntervalMs: 20, bufferRecords: 10_000 },
+    metrics: auditMetrics(new Metrics({ service: "test" })),
+    clock: systemClock,
+    logger: silentLogger,
+  });
+  resources.push(auditor);
+  const failures: unknown[] = [];
+  auditor.start((error) => failures.push(error));
+  return { fixture, auditor, source, state, failures };
+}
+
+const eventually = <T>(ask: () => T) => expect.poll(ask, { timeout: 5_000 });
+
+test("the stream is consumed while an election is sealed here, and not by a standby", async () => {
+  const { fixture, auditor, source, state, failures } = await start({ standby: true });
+  const sealer = await auditor.sealerOf(fixture.election.electionId);
+  await systemClock.sleep(100);
+  expect(sealer?.status.current.state).toBe("standby");
+  expect(source.consumers).toBe(0);
+
+  fixture.heads.renew();
+  await eventually(() => source.consumers).toBe(1);
+  fixture.heads.lost.abort();
+  await eventually(() => source.consumers).toBe(0);
+  fixture.heads.renew();
+  await eventually(() => source.consumers).toBe(1);
+
+  state.closed = true;
+  await eventually(() => sealer?.status.current.state).toBe("complete");
+  await eventually(() => source.consumers).toBe(0);
+  expect(failures).toEqual([]);
+});
+
+test("a consumer that fails is reported", async () => {
+  const { source, failures } = await start({ standby: false });
+  const failure = new Error("unexpected");
+  source.consume = () => Promise.reject(failure);
+  await eventually(() => failures).toEqual([failure]);
+});
