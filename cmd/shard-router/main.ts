@@ -62,14 +62,19 @@ async function start(context: ServiceContext<ShardRouterConfig>): Promise<AsyncD
   // Of its own, so that nobody who reads long chains keeps others from looking an election up.
   const pool = resources.use(new Pool({ connection: routerConnection(first), connections: 2, logger }));
   const store = new PostgresElectionStore({ pool });
-  const elections = new Elections({ store, availability: control.availability });
+  const byName = new Map(instances.map((instance) => [instance.name, instance]));
+  const elections = new Elections({
+    store,
+    availability: control.availability,
+    instances: byName,
+    logger,
+  });
   await Promise.all(instances.map((instance) => instance.start()));
 
-  const names = instances.map(({ name }) => name);
   const router = new ShardRouter({
-    instances: new Map(instances.map((instance) => [instance.name, instance])),
+    instances: byName,
     elections,
-    place: (shards) => placeShards(shards, names, placement.shards),
+    place: (shards) => placeShards(shards, [...byName.keys()], placement.shards),
     clock: systemClock,
     logger,
   });

@@ -104,6 +104,31 @@ test.each([
   },
 );
 
+test("services that start while the control instance is down record the other one's votes, and none of a closed election", async () => {
+  const [election, closed] = [await stack.createElection("restarted"), await stack.createElection("closed")];
+  const instanceOf = await instances(election);
+  await election.cast(election.ballots(100));
+  await closed.cast(closed.ballots(100));
+  await closed.drain();
+
+  const [control] = stack.stack.postgres;
+  await control?.stop();
+  const { services } = stack.stack;
+  await Promise.all([services["shard-router"].restart(), services["vote-service"].restart()]);
+  const attempts = await castAll(election, election.ballots(300));
+  const refused = attempts.filter(({ refusal }) => refusal !== undefined);
+  expect(new Set(refused.map(({ ballot }) => instanceOf(ballot)))).toEqual(new Set([0]));
+  expect(new Set(refused.map(({ refusal }) => refusal?.reason))).toEqual(new Set(["SHARD_UNAVAILABLE"]));
+  expect(attempts.length - refused.length).toBeGreaterThan(80);
+  expect(await isClosed(closed)).toBe(true);
+
+  await control?.start();
+  await election.cast(refused.map(({ ballot }) => ballot));
+  await election.drain();
+  await election.expectExactly();
+  await closed.expectExactly();
+});
+
 test("an election that cannot be closed everywhere takes no vote, and is closed when that is possible", async () => {
   const election = await stack.createElection("closing");
   await election.cast(election.ballots(100));

@@ -1,16 +1,8 @@
 // What elections there are: the table of the control instance.
-import { type ElectionId, electionId } from "../core/ids.ts";
+import type { ElectionId } from "../core/ids.ts";
 import type { ElectionState, ElectionStore, NewElection, StoredElection } from "../shard/ports.ts";
+import { type ElectionColumns, electionOf } from "./election-rows.ts";
 import type { Pool } from "./pool.ts";
-
-interface Columns {
-  readonly election: number;
-  readonly election_id: string;
-  readonly manifest: Uint8Array;
-  readonly placement: string[];
-  readonly state: ElectionState;
-  readonly created_at: number;
-}
 
 const COLUMNS = "election, election_id, manifest, placement, state, created_at";
 
@@ -31,7 +23,7 @@ export class PostgresElectionStore implements ElectionStore {
   }
 
   async find(id: ElectionId): Promise<StoredElection | undefined> {
-    const [row] = await this.#pool.query<Columns>({
+    const [row] = await this.#pool.query<ElectionColumns>({
       name: "find-election",
       text: `SELECT ${COLUMNS} FROM elections WHERE election_id = $1`,
       values: [id],
@@ -40,7 +32,7 @@ export class PostgresElectionStore implements ElectionStore {
   }
 
   async findByNumber(election: number): Promise<StoredElection | undefined> {
-    const [row] = await this.#pool.query<Columns>({
+    const [row] = await this.#pool.query<ElectionColumns>({
       name: "find-election-by-number",
       text: `SELECT ${COLUMNS} FROM elections WHERE election = $1`,
       values: [election],
@@ -49,7 +41,7 @@ export class PostgresElectionStore implements ElectionStore {
   }
 
   async stateOf(election: number): Promise<ElectionState | undefined> {
-    const [row] = await this.#pool.query<Pick<Columns, "state">>({
+    const [row] = await this.#pool.query<Pick<ElectionColumns, "state">>({
       name: "election-state",
       text: "SELECT state FROM elections WHERE election = $1",
       values: [election],
@@ -59,7 +51,7 @@ export class PostgresElectionStore implements ElectionStore {
 
   /** All elections that are created, in order of id. */
   async list(): Promise<StoredElection[]> {
-    const rows = await this.#pool.query<Columns>({
+    const rows = await this.#pool.query<ElectionColumns>({
       // "C": the order of the ids' bytes, whatever the database's language thinks of hyphens.
       text: `SELECT ${COLUMNS} FROM elections WHERE state <> 'creating' ORDER BY election_id COLLATE "C"`,
     });
@@ -73,15 +65,4 @@ export class PostgresElectionStore implements ElectionStore {
       values: [election, from, to],
     });
   }
-}
-
-function electionOf(row: Columns): StoredElection {
-  return {
-    election: row.election,
-    electionId: electionId(row.election_id),
-    manifestBytes: row.manifest,
-    placement: row.placement,
-    state: row.state,
-    createdAt: row.created_at,
-  };
 }

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import type { LogHead } from "../audit/head.ts";
 import { type ElectionId, electionId, sequence, shardId, treeSize } from "../core/ids.ts";
 import { asHash, sha256 } from "../core/sha256.ts";
-import type { Found, NewRecord } from "../shard/ports.ts";
+import type { Found, NewRecord, StoredElection } from "../shard/ports.ts";
 import { byteaArray, int2Array, int4Array, int8Array } from "./binary-array.ts";
 import { connect } from "./connection.ts";
 import { PostgresElectionStore } from "./election-store.ts";
@@ -61,8 +61,10 @@ describe("migrations", () => {
       return JSON.parse(stdout) as string[]; // which the script prints
     };
     const done = (await Promise.all([run(), run(), run()])).filter((names) => names.length > 0);
-    expect(done).toEqual([["0001_shards.sql", "0002_elections.sql", "0003_log_heads.sql"]]);
-    expect((await applied()).map(({ version }) => version)).toEqual([1, 2, 3]);
+    expect(done).toEqual([
+      ["0001_shards.sql", "0002_elections.sql", "0003_log_heads.sql", "0004_election_copies.sql"],
+    ]);
+    expect((await applied()).map(({ version }) => version)).toEqual([1, 2, 3, 4]);
     await requireMigrated(await postgres.connection("psephos_router"));
   });
 
@@ -192,6 +194,8 @@ describe("rights", () => {
     "UPDATE elections SET manifest = ''",
     "UPDATE elections SET placement = '{}'",
     "DELETE FROM elections",
+    "UPDATE election_copies SET placement = '{}'",
+    "DELETE FROM election_copies",
     "SELECT * FROM log_heads",
     "ALTER TABLE records DISABLE TRIGGER ALL",
     "CREATE TABLE psephos.t (x int)",
@@ -208,6 +212,7 @@ describe("rights", () => {
     "INSERT INTO records DEFAULT VALUES",
     "SELECT * FROM shard_heads",
     "SELECT * FROM elections",
+    "SELECT * FROM election_copies",
     "DELETE FROM log_heads",
     "UPDATE log_heads SET election_id = 'x'",
   ])("AuditService has none to %s", (text) => refused("psephos_audit", text));
@@ -496,6 +501,32 @@ describe("elections", () => {
       "elections only moves forward",
     );
   });
+});
+
+test("copies of elections are added once, and know from the heads beside them that closing has begun", async () => {
+  await using instance = new PostgresShardInstance({
+    connection: await postgres.connection("psephos_router"),
+    connections: 2,
+    logger: silent,
+  });
+  const { copies } = instance;
+  const election: StoredElection = {
+    election: 70,
+    electionId: electionId("copied"),
+    manifestBytes: Buffer.from([1, 2]),
+    placement: ["pg0", "pg1"],
+    createdAt: 5,
+    state: "open",
+  };
+  expect(await copies.find(election.electionId)).toBeUndefined();
+  await instance.createHeads(70, [{ shard: shardId(1), genesis: sha256(Uint8Array.of(70)) }]);
+  await copies.add(election);
+  await copies.add({ ...election, placement: [], state: "closed" });
+  expect(await copies.find(election.electionId)).toEqual(election);
+  expect(await copies.findByNumber(70)).toEqual(election);
+  expect(await copies.findByNumber(71)).toBeUndefined();
+  await instance.closeHeads(70);
+  expect(await copies.find(election.electionId)).toEqual({ ...election, state: "closing" });
 });
 
 describe("log heads", () => {

@@ -3,10 +3,19 @@ import type { VoteRecord } from "../ballot/record.ts";
 import { ServiceError } from "../core/errors.ts";
 import { type Sequence, type ShardId, sequence, shardId } from "../core/ids.ts";
 import { asHash, type Hash } from "../core/sha256.ts";
-import type { Found, Group, ShardInstance, ShardKey, StoredHead, Writes } from "../shard/ports.ts";
+import type {
+  ElectionCopies,
+  Found,
+  Group,
+  ShardInstance,
+  ShardKey,
+  StoredHead,
+  Writes,
+} from "../shard/ports.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { byteaArray, int2Array, int8Array } from "./binary-array.ts";
 import { type ConnectionOptions, connect, discard } from "./connection.ts";
+import { PostgresElectionCopies } from "./election-copies.ts";
 import { failureOf } from "./failure.ts";
 import { GroupWriter } from "./group-writer.ts";
 import { Pool } from "./pool.ts";
@@ -33,6 +42,7 @@ export interface PostgresShardInstanceOptions {
 /** Every method is one transaction, and safe to repeat. Failures are ServiceErrors: failure.ts. */
 export class PostgresShardInstance implements ShardInstance, AsyncDisposable {
   readonly name: string;
+  readonly copies: ElectionCopies;
   readonly #connection: ConnectionOptions;
   readonly #writer: GroupWriter;
   readonly #pool: Pool;
@@ -42,6 +52,7 @@ export class PostgresShardInstance implements ShardInstance, AsyncDisposable {
     this.#connection = connection;
     this.#writer = new GroupWriter(connection);
     this.#pool = new Pool({ connection, connections, logger });
+    this.copies = new PostgresElectionCopies({ pool: this.#pool });
   }
 
   /** See GroupWriter. One at a time. */

@@ -3,9 +3,11 @@ import { type Manifest, parseManifest } from "../ballot/manifest.ts";
 import { ServiceError } from "../core/errors.ts";
 import type { ElectionId } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
+import type { Logger } from "../telemetry/logger.ts";
 import { PromiseCache } from "../tlog/promise-cache.ts";
 import { type Availability, isUnavailable } from "./availability.ts";
-import type { ElectionState, ElectionStore, NewElection, StoredElection } from "./ports.ts";
+import type { Instance } from "./instance.ts";
+import type { ElectionCopies, ElectionState, ElectionStore, NewElection, StoredElection } from "./ports.ts";
 
 /** An election with its manifest read. All of it stays as it is but the state, which is the one it was last seen in. */
 export interface Election extends StoredElection {
@@ -17,26 +19,39 @@ export interface ElectionsOptions {
   readonly store: ElectionStore;
   /** Of the control instance. */
   readonly availability: Availability;
+  /** All there are, by name. */
+  readonly instances: ReadonlyMap<string, Pick<Instance, "run">>;
+  readonly logger: Logger;
 }
+
+type Find = (elections: Pick<ElectionCopies, "find" | "findByNumber">) => Promise<StoredElection | undefined>;
 
 /** A manifest has up to 1 MiB. */
 const CACHED_ELECTIONS = 256;
 
-/** The elections, with those in use at hand: while the control instance is down, votes for them go on. */
+/**
+ * The elections, with those in use at hand. While the control instance is down, votes for the other instances' shards
+ * go on, since each has a copy of what is needed. No copy can take a vote for an election that is closed: that is
+ * decided under the lock of the shard's head, which closing has closed.
+ */
 export class Elections {
   readonly #store: ElectionStore;
   readonly #availability: Availability;
+  readonly #instances: ReadonlyMap<string, Pick<Instance, "run">>;
+  readonly #logger: Logger;
   readonly #cache = new PromiseCache<Election>({ limit: CACHED_ELECTIONS });
 
-  constructor({ store, availability }: ElectionsOptions) {
+  constructor({ store, availability, instances, logger }: ElectionsOptions) {
     this.#store = store;
     this.#availability = availability;
+    this.#instances = instances;
+    this.#logger = logger;
   }
 
   /** An election that is created. Its state may be an earlier one. Rejects with `not-found`. */
   get(id: ElectionId): Promise<Election> {
     return this.#cache.get(id, async () => {
-      const stored = await this.#run((store) => store.find(id));
+      const stored = await this.#find((elections) => elections.find(id));
       if (stored !== undefined && stored.state !== "creating") return electionOf(stored);
       // Without the id: one that names no election is whatever the caller put there, and this text is logged.
       throw new ServiceError("not-found", "there is no such election", { reason: "UNKNOWN_ELECTION" });
@@ -57,7 +72,7 @@ export class Elections {
   /** The manifest of an election by its number in the tables of shards. */
   async manifestOf(number: number): Promise<Manifest> {
     const { manifest } = await this.#cache.get(`number ${number}`, async () => {
-      const stored = await this.#run((store) => store.findByNumber(number));
+      const stored = await this.#find((elections) => elections.findByNumber(number));
       if (stored !== undefined) return electionOf(stored);
       throw new ServiceError(
         "data-loss",
@@ -86,6 +101,41 @@ export class Elections {
   async advance(election: Election, from: ElectionState, to: ElectionState): Promise<Election> {
     await this.#run((store) => store.advance(election.election, from, to));
     return { ...election, state: await this.#stateOf(election) };
+  }
+
+  /** Puts copies of an election that is created where its shards are. Rejects unless all of them are there then. */
+  async copy(election: StoredElection): Promise<void> {
+    const names = new Set(election.placement);
+    await Promise.all(
+      [...names].map((name) => this.#instances.get(name)?.run(({ copies }) => copies.add(election))),
+    );
+  }
+
+  async #find(find: Find): Promise<StoredElection | undefined> {
+    let stored: StoredElection | undefined;
+    try {
+      stored = await this.#run(find);
+    } catch (error) {
+      const copy = isUnavailable(error) ? await this.#findCopy(find) : undefined;
+      if (copy !== undefined) return copy;
+      throw error;
+    }
+    // Again: whoever created it may have ended before it had made them, or have been of a version that did not.
+    if (stored !== undefined && stored.state !== "creating") {
+      this.copy(stored).catch((error) => {
+        this.#logger.warn({ error, election: stored.electionId }, "an instance has no copy of an election");
+      });
+    }
+    return stored;
+  }
+
+  /** The copy of the first instance that has one. All copies are alike. */
+  async #findCopy(find: Find): Promise<StoredElection | undefined> {
+    const searches = [...this.#instances.values()].map(async (instance) => {
+      const copy = await instance.run(({ copies }) => find(copies));
+      return copy ?? Promise.reject(new Error("no copy here"));
+    });
+    return Promise.any(searches).catch(() => undefined);
   }
 
   async #stateOf({ election, electionId }: Election): Promise<ElectionState> {

@@ -72,6 +72,9 @@ export interface ShardInstance {
   /** What the placement map calls it. */
   readonly name: string;
 
+  /** Of the elections with shards here. */
+  readonly copies: ElectionCopies;
+
   /**
    * Locks the group's heads in order, then looks its voters up, then calls `decide` and commits what that returns. It
    * resolves when that is durable. When it rejects, the writes may be committed or not, unless `decide` was not called;
@@ -123,6 +126,17 @@ export interface NewElection {
 export interface StoredElection extends NewElection {
   readonly election: number;
   readonly state: ElectionState;
+}
+
+/**
+ * What an instance knows of elections by itself, so that they go on while the control instance is down: everything that
+ * never changes. The state of a copy is `open` or `closing`, as the heads beside it say.
+ */
+export interface ElectionCopies {
+  /** Adds a copy of an election that is created, unless it is there. */
+  add(election: StoredElection): Promise<void>;
+  find(id: ElectionId): Promise<StoredElection | undefined>;
+  findByNumber(election: number): Promise<StoredElection | undefined>;
 }
 
 /** What elections there are: kept on the control instance. */

@@ -120,6 +120,10 @@ async function expectPublished(
   }
 }
 
+/** How many records of an election a router has published. */
+const publishedOf = ({ publisher }: TestRouter, { electionId }: Manifest) =>
+  [...publisher.records.keys()].filter((key) => key.startsWith(`${electionId}/`)).length;
+
 const voters = (count: number, prefix = "v") =>
   Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
 const count = (outcomes: readonly string[], outcome: string) =>
@@ -473,20 +477,77 @@ describe("an instance that is stopped", () => {
     await expectPublished([router.publisher], await verifyChains(router, manifest));
   });
 
-  test("may be the control instance: elections in use go on, also where it was away from the start", async () => {
+  test("may be the control instance: elections go on, also where it was away from the start", async () => {
     const router = await startRouter();
     const manifest = await createElection(router);
+    const over = await createElection(router);
+    const half = await createElection(router);
     const onPg1 = voters(100).filter((voter) => testVote(manifest, voter).shard % 2 === 1);
+    const onPg0 = voters(100).filter((voter) => testVote(manifest, voter).shard % 2 === 0);
     await router.vote(manifest, onPg1.slice(0, 1));
+    await router.vote(over, onPg1.slice(0, 1));
+    await closeElection(router, over);
     await postgres.server(0).stop();
     expect(await router.vote(manifest, onPg1.slice(1, 9))).toEqual(onPg1.slice(1, 9).map(() => "RECORDED"));
     expect((await headsOf(router, manifest)).heads).toHaveLength(8);
 
     const late = await startRouter();
-    await expect(late.vote(manifest, onPg1.slice(9, 10))).rejects.toMatchObject({ kind: "unavailable" });
+    expect(await late.vote(manifest, [...onPg1.slice(9, 20), ...onPg0.slice(0, 2)])).toEqual([
+      ...onPg1.slice(9, 20).map(() => "RECORDED"),
+      ...onPg0.slice(0, 2).map(() => "UNAVAILABLE"),
+    ]);
+    const get = ({ electionId }: Pick<Manifest, "electionId">) =>
+      late.router.getElection(create(GetElectionRequestSchema, { electionId }));
+    expect((await get(manifest)).election).toMatchObject({
+      state: ElectionState.OPEN,
+      manifest: Buffer.from(encodeManifest(manifest)),
+    });
+    // What it did not see is on the stream, too: the relay reads what it cannot know to be sealed.
+    const seen = (await headsOf(late, manifest)).heads.reduce(
+      (sum, { sequence }) => sum + Number(sequence),
+      0,
+    );
+    await eventually(() => publishedOf(late, manifest)).toBe(seen);
+
+    // No copy opens an election that is closed, and its votes are still known.
+    expect((await get(over)).election?.state).toBe(ElectionState.CLOSING);
+    expect(await late.vote(over, onPg1.slice(0, 3))).toEqual(["RECORDED", "CLOSED", "CLOSED"]);
+    // Nobody can say whether there is one that has no copy, nor close one.
+    const unknown = { electionId: electionId("nobody-knows") };
+    await expect(get(unknown)).rejects.toMatchObject({ kind: "unavailable" });
+    await expect(closeElection(late, half)).rejects.toMatchObject({ kind: "unavailable" });
+    expect(await late.vote(half, onPg1.slice(0, 1))).toEqual(["RECORDED"]);
+
     await postgres.server(0).start();
-    await eventually(() => late.vote(manifest, onPg1.slice(9, 10)).catch(() => [])).toEqual(["RECORDED"]);
+    await eventually(() => late.vote(manifest, onPg0.slice(0, 2))).toEqual(["RECORDED", "RECORDED"]);
+    await expect(get(unknown)).rejects.toMatchObject({ kind: "not-found" });
+    expect((await get(over)).election?.state).toBe(ElectionState.CLOSED);
     await expectPublished([late.publisher], await verifyChains(late, manifest));
+    expect(await verifyChains(late, over)).toHaveProperty("size", 1);
+  });
+
+  test("may be one that has no copy of an election: it gets it when the election is next needed", async () => {
+    const manifest = await createElection(routers[0]);
+    const copies = async () => {
+      const text = "SELECT election_id FROM election_copies WHERE election_id = $1";
+      const found = [0, 1].map((index) =>
+        postgres.query("psephos_router", text, [manifest.electionId], index),
+      );
+      return (await Promise.all(found)).map((rows) => rows.length);
+    };
+    expect(await copies()).toEqual([1, 1]);
+    const forget = async () => {
+      for (const index of [0, 1]) await postgres.query("postgres", "DELETE FROM election_copies", [], index);
+    };
+    await forget();
+    const router = await startRouter();
+    await router.vote(manifest, ["a"]);
+    await eventually(copies).toEqual([1, 1]);
+    await forget();
+    await router.router.createElection(
+      create(CreateElectionRequestSchema, { manifest: encodeManifest(manifest) }),
+    );
+    expect(await copies()).toEqual([1, 1]);
   });
 });
 

@@ -126,8 +126,8 @@ export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
   }
 
   /**
-   * The election becomes visible, and takes votes, with its last step. A crash before it leaves an election in state
-   * `creating`, which the same call with the same bytes completes.
+   * The election becomes visible, and takes votes, with the step to `open`. A crash before it leaves an election in
+   * state `creating`, and one after it an instance without its copy: the same call with the same bytes completes both.
    */
   async createElection({ manifest: bytes }: CreateElectionRequest) {
     const manifest = parseManifest(bytes);
@@ -137,7 +137,7 @@ export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
         reason: "SHARD_NOT_PLACED",
       });
     });
-    const election = await this.#elections.add({
+    let election = await this.#elections.add({
       electionId: manifest.electionId,
       manifestBytes: bytes,
       placement,
@@ -149,14 +149,22 @@ export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
       });
     }
     // Never again after this state: heads that are missing later are lost, and new ones would begin a second chain.
-    if (election.state !== "creating") return { election: electionMessage(election) };
+    if (election.state === "creating") {
+      await this.#createHeads(election);
+      election = await this.#elections.advance(election, "creating", "open");
+    }
+    // Not before: who finds a copy takes votes.
+    await this.#elections.copy(election);
+    return { election: electionMessage(election) };
+  }
+
+  async #createHeads(election: Election): Promise<void> {
     await this.#onEachInstance(election, (database, shards) =>
       database.createHeads(
         election.election,
         shards.map((shard) => ({ shard, genesis: genesisHash(election.manifestHash, shard) })),
       ),
     );
-    return { election: electionMessage(await this.#elections.advance(election, "creating", "open")) };
   }
 
   async getElection(request: GetElectionRequest) {

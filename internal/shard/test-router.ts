@@ -99,16 +99,18 @@ export class TestRouter implements AsyncDisposable {
     const [first] = instances;
     if (first === undefined) throw new RangeError("no instance");
     const pool = resources.use(new Pool({ connection: control, connections: 2, logger: silent }));
+    const byName = new Map(instances.map((instance) => [instance.name, instance]));
     const elections = new Elections({
       store: new PostgresElectionStore({ pool }),
       availability: first.availability,
+      instances: byName,
+      logger: silent,
     });
     await Promise.all(instances.map((instance) => instance.start()));
-    const names = instances.map(({ name }) => name);
     const router = new ShardRouter({
-      instances: new Map(instances.map((instance) => [instance.name, instance])),
+      instances: byName,
       elections,
-      place: (shards) => placeShards(shards, names, undefined),
+      place: (shards) => placeShards(shards, [...byName.keys()], undefined),
       clock,
       logger: silent,
     });
