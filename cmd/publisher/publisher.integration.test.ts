@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { type Client, createClient } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DevelopmentCa } from "../../deploy/local/dev-ca.ts";
+import { tether } from "../../deploy/local/reaper.ts";
 import { NODE_FLAGS } from "../../deploy/local/service-process.ts";
 import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
 import { DigestService } from "../../gen/ts/psephos/digest/v1/digest_pb.js";
@@ -79,11 +80,11 @@ class PublisherProcess {
       ...changes,
     };
     await writeFile(file, JSON.stringify(config));
-    // With its standard input a pipe, it cannot outlive this process.
     const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, "--config", file], {
-      stdio: ["pipe", "ignore", "pipe"],
-      env: { ...process.env, PSEPHOS_PARENT_PIPE: "1" },
+      stdio: ["ignore", "ignore", "pipe"],
+      detached: true,
     });
+    if (child.pid !== undefined) child.once("exit", tether(child.pid, "TERM"));
     return new PublisherProcess(child, ports);
   }
 

@@ -16,6 +16,7 @@ import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { type Client, createClient } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DevelopmentCa } from "../../deploy/local/dev-ca.ts";
+import { tether } from "../../deploy/local/reaper.ts";
 import { NODE_FLAGS } from "../../deploy/local/service-process.ts";
 import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
 import {
@@ -91,11 +92,11 @@ class VoteProcess {
       ...changes,
     };
     await writeFile(file, JSON.stringify(config));
-    // With its standard input a pipe, it cannot outlive this process.
     const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, "--config", file], {
-      stdio: ["pipe", "ignore", "pipe"],
-      env: { ...process.env, PSEPHOS_PARENT_PIPE: "1" },
+      stdio: ["ignore", "ignore", "pipe"],
+      detached: true,
     });
+    if (child.pid !== undefined) child.once("exit", tether(child.pid, "TERM"));
     return new VoteProcess(child, ports);
   }
 

@@ -18,11 +18,11 @@ class Service {
   stdout = "";
   stderr = "";
 
-  constructor(config: object, { flags = ["--tls-min-v1.3"], env = {} } = {}) {
+  constructor(config: object, { flags = ["--tls-min-v1.3"] } = {}) {
     const path = join(folder, `${runs++}.json`);
     writeFileSync(path, JSON.stringify({ metrics_listen: "127.0.0.1:0", ...config }));
     this.child = spawn(process.execPath, [...flags, fixture, "--config", path], {
-      env: { ...process.env, NODE_OPTIONS: "", ...env },
+      env: { ...process.env, NODE_OPTIONS: "" },
     });
     this.child.stdout?.on("data", (chunk) => {
       this.stdout += chunk;
@@ -48,20 +48,6 @@ test.each(["SIGTERM", "SIGINT"] as const)("%s stops it in order", async (signal)
   service.child.kill(signal);
   expect(await service.exitCode()).toBe(0);
   expect(service.stdout).toBe("disposed\n");
-});
-
-test("so does the end of its parent, where it is told to look", async () => {
-  const service = new Service({ behaviour: "good" }, { env: { PSEPHOS_PARENT_PIPE: "1" } });
-  await service.wrote("serving");
-  service.child.stdin?.end();
-  expect(await service.exitCode()).toBe(0);
-  expect(service.stdout).toBe("disposed\n");
-
-  const other = new Service({ behaviour: "good" });
-  other.child.stdin?.end();
-  await other.wrote("serving");
-  other.child.kill();
-  await other.wrote("SIGTERM");
 });
 
 test.each([

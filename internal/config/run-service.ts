@@ -39,8 +39,7 @@ export type ExitCode = 0 | 1 | 2;
 const STOP_LIMIT_MS = 10_000;
 
 /**
- * Runs a service until SIGTERM, SIGINT, or the end of standard input where PSEPHOS_PARENT_PIPE=1 says that it is a
- * pipe from a parent which this process must not outlive. It listens to the whole process, so only a main calls it:
+ * Runs a service until SIGTERM or SIGINT. It listens to the whole process, so only a main calls it:
  * `process.exit(await runService({ … }))`.
  */
 export async function runService<Schema extends z.ZodType<CommonConfig>>(
@@ -96,10 +95,6 @@ async function serve<Schema extends z.ZodType<CommonConfig>>(
 function onStopRequest(stop: (reason: string) => void): void {
   process.once("SIGTERM", stop);
   process.once("SIGINT", stop);
-  if (process.env.PSEPHOS_PARENT_PIPE === "1") {
-    // A parent that dies cannot send a signal, but the kernel closes its end of the pipe.
-    process.stdin.once("close", () => stop("the parent is gone")).resume();
-  }
 }
 
 /**
