@@ -7,7 +7,6 @@ import type { Hash } from "../core/sha256.ts";
 import { checkpointKey } from "../evidence/layout.ts";
 import { parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
-import { verifyConsistency } from "../tlog/proof.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
 import type { LogStores } from "./election-log.ts";
 import type { ElectionSealer, SealingStatus } from "./election-sealer.ts";
@@ -18,10 +17,11 @@ import { lastBlockOf } from "./stored-segments.ts";
 const MOST_CHECKPOINTS = 1_000;
 const MOST_CHECKPOINT_BYTES = 2 * 1024 * 1024;
 
-/** A tree of a certain size, with its root. */
-interface SizedTree {
+/** A log as it was at a certain size. The reader is of the newest one, whose tiles prove all older sizes as well. */
+interface SizedLog {
   readonly size: TreeSize;
   readonly root: Hash;
+  readonly reader: TileReader;
 }
 
 export interface AuditServiceOptions {
@@ -55,24 +55,16 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
     return { sealer: found, head };
   }
 
-  const readerOf = (id: ElectionId, { size, root }: SizedTree) =>
-    new TileReader({ fetch: (path) => tiles.get(`${id}/${path}`), size, root });
+  function readerOf({ electionId, treeSize, root }: LogHead): TileReader {
+    return new TileReader({ fetch: (path) => tiles.get(`${electionId}/${path}`), size: treeSize, root });
+  }
 
-  /** The tree as it was at `size`: its root comes from tiles, and counts only once the committed head extends it. */
-  async function treeAt(head: LogHead, field: string, size: bigint): Promise<SizedTree> {
-    const newest = { size: head.treeSize, root: head.root };
-    if (size === 0n || size === BigInt(head.treeSize)) return newest;
+  /** The log as it was at `size`, which need not have been a head's; 0 is the newest. */
+  async function logAt(head: LogHead, field: string, size: bigint): Promise<SizedLog> {
     if (size > BigInt(head.treeSize)) throw invalidField(field, `the log has ${head.treeSize} entries`);
-    const old = await GrowingTree.load(treeSize(size), (path) => tiles.get(`${head.electionId}/${path}`));
-    const proof = await readerOf(head.electionId, newest).consistencyProof(old.size);
-    verifyConsistency({
-      oldSize: old.size,
-      oldRoot: old.root(),
-      newSize: newest.size,
-      newRoot: newest.root,
-      proof,
-    });
-    return { size: old.size, root: old.root() };
+    const reader = readerOf(head);
+    const wanted = size === 0n ? head.treeSize : treeSize(size);
+    return { size: wanted, root: await reader.rootAt(wanted), reader };
   }
 
   async function locate(
@@ -112,24 +104,23 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
 
     async getInclusionProof(request) {
       const log = await committed(request.electionId);
-      const tree = await treeAt(log.head, "tree_size", request.treeSize);
+      const { size, root, reader } = await logAt(log.head, "tree_size", request.treeSize);
       const index =
         request.entry.case === "index"
           ? Number(request.entry.value)
           : (await locate(log, request.entry)).index;
-      if (index >= tree.size)
-        throw invalidField(request.entry.case ?? "index", `not in the first ${tree.size} entries`);
-      const reader = readerOf(log.head.electionId, tree);
-      const [entry, proof] = await Promise.all([reader.entry(index), reader.inclusionProof(index)]);
-      return { index: BigInt(index), entry, treeSize: BigInt(tree.size), root: tree.root, proof };
+      if (index >= size)
+        throw invalidField(request.entry.case ?? "index", `not in the first ${size} entries`);
+      const [entry, proof] = await Promise.all([reader.entry(index), reader.inclusionProof(index, size)]);
+      return { index: BigInt(index), entry, treeSize: BigInt(size), root, proof };
     },
 
     async getConsistencyProof(request) {
       const { head } = await committed(request.electionId);
-      const tree = await treeAt(head, "new_size", request.newSize);
-      if (request.oldSize > BigInt(tree.size)) throw invalidField("old_size", `larger than ${tree.size}`);
-      const proof = await readerOf(head.electionId, tree).consistencyProof(Number(request.oldSize));
-      return { newSize: BigInt(tree.size), newRoot: tree.root, proof };
+      const { size, root, reader } = await logAt(head, "new_size", request.newSize);
+      if (request.oldSize > BigInt(size)) throw invalidField("old_size", `larger than ${size}`);
+      const proof = await reader.consistencyProof(Number(request.oldSize), size);
+      return { newSize: BigInt(size), newRoot: root, proof };
     },
 
     async getRecord(request) {

@@ -60,6 +60,21 @@ test("all proofs and entries of all trees up to 300 entries are the ones RFC 696
   }
 });
 
+test("and so are those of every older size, from the tiles of one head alone", async () => {
+  const tiles = reader(build([SMALL]), SMALL);
+  for (let size = 0; size <= SMALL; size++) {
+    if (!equalBytes(await tiles.rootAt(size), oracle.root(size))) expect.fail(`root of ${size}`);
+    for (let index = size % 7; index < size; index += 7) {
+      if (!isSame(await tiles.inclusionProof(index, size), oracle.inclusionProof(index, size))) {
+        expect.fail(`inclusion of ${index} in ${size}`);
+      }
+      if (!isSame(await tiles.consistencyProof(index + 1, size), oracle.consistencyProof(index + 1, size))) {
+        expect.fail(`consistency of ${index + 1} with ${size}`);
+      }
+    }
+  }
+});
+
 describe("70,000 entries", () => {
   const SIZE = 70_000;
   const large = build([65_536, 65_537, SIZE]);
@@ -86,6 +101,28 @@ describe("70,000 entries", () => {
         const proof = await tiles.consistencyProof(oldSize);
         verifyConsistency({ oldSize, oldRoot: oracle.root(oldSize), newSize: SIZE, newRoot: root, proof });
         expect(toHex(await tiles.entry(index))).toBe(toHex(countingEntry(index)));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("any proof of any older size verifies", async () => {
+    const oracle = new OracleTree(countingEntries(SIZE));
+    const tiles = reader(build([SIZE]), SIZE);
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: SIZE }), fc.nat(), async (size, any) => {
+        const index = any % size;
+        const [leaf, root] = [oracle.leaf(index), await tiles.rootAt(size)];
+        expect(toHex(root)).toBe(toHex(oracle.root(size)));
+        verifyInclusion({ leaf, index, size, proof: await tiles.inclusionProof(index, size), root });
+        const proof = await tiles.consistencyProof(index, size);
+        verifyConsistency({
+          oldSize: index,
+          oldRoot: oracle.root(index),
+          newSize: size,
+          newRoot: root,
+          proof,
+        });
       }),
       { numRuns: 60 },
     );

@@ -49,32 +49,35 @@ export class TileReader {
     this.#bundles = new PromiseCache({ limit: cachedBundles });
   }
 
-  /** The proof that an entry is in the tree, leaf's sibling first. */
-  async inclusionProof(index: number): Promise<Hash[]> {
-    this.#checkIndex(index);
-    return this.#hashes(inclusionRanges(index, this.size));
+  // The tree of any older size is made of complete subtrees, which this tree has as well: its roots and proofs come from
+  // the tiles of this tree. Whether tiles of the older size itself were ever written does not matter.
+
+  /** The root of the tree as it was at `size`. */
+  async rootAt(size: number): Promise<Hash> {
+    checkOlder(size, this.size);
+    return size === 0 ? EMPTY_ROOT : this.#rangeHash({ start: 0, end: size });
   }
 
-  /** The proof that the tree extends the one it was at `oldSize`. */
-  async consistencyProof(oldSize: number): Promise<Hash[]> {
-    if (!Number.isInteger(oldSize) || oldSize < 0 || oldSize > this.size) {
-      throw new TlogError("out-of-range", `a tree of size ${this.size} has no older size ${oldSize}`);
-    }
-    return oldSize === 0 ? [] : this.#hashes(consistencyRanges(oldSize, this.size));
+  /** The proof that an entry is in the tree, as it is or as it was at `size`; leaf's sibling first. */
+  async inclusionProof(index: number, size: number = this.size): Promise<Hash[]> {
+    checkOlder(size, this.size);
+    checkIndex(index, size);
+    return this.#hashes(inclusionRanges(index, size));
+  }
+
+  /** The proof that the tree, as it is or as it was at `newSize`, extends the one it was at `oldSize`. */
+  async consistencyProof(oldSize: number, newSize: number = this.size): Promise<Hash[]> {
+    checkOlder(newSize, this.size);
+    checkOlder(oldSize, newSize);
+    return oldSize === 0 ? [] : this.#hashes(consistencyRanges(oldSize, newSize));
   }
 
   /** An entry's bytes, after their hash was found in the tree. */
   async entry(index: number): Promise<Uint8Array> {
-    this.#checkIndex(index);
+    checkIndex(index, this.size);
     const bundle = await this.#bundle(Math.floor(index / TILE_WIDTH));
     // #bundle has checked that all the entries are there. A copy, so that nobody can change what is cached.
     return new Uint8Array(bundle[index % TILE_WIDTH] ?? []);
-  }
-
-  #checkIndex(index: number): void {
-    if (!Number.isInteger(index) || index < 0 || index >= this.size) {
-      throw new TlogError("out-of-range", `index ${index} is not in a tree of size ${this.size}`);
-    }
   }
 
   #hashes(ranges: readonly Range[]): Promise<Hash[]> {
@@ -175,5 +178,17 @@ export class TileReader {
       });
       return entries;
     });
+  }
+}
+
+function checkIndex(index: number, size: number): void {
+  if (!Number.isInteger(index) || index < 0 || index >= size) {
+    throw new TlogError("out-of-range", `index ${index} is not in a tree of size ${size}`);
+  }
+}
+
+function checkOlder(oldSize: number, size: number): void {
+  if (!Number.isInteger(oldSize) || oldSize < 0 || oldSize > size) {
+    throw new TlogError("out-of-range", `a tree of size ${size} has no older size ${oldSize}`);
   }
 }
