@@ -1,3 +1,5 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { createHandlerContext } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
@@ -5,17 +7,24 @@ import {
   AuditService,
   GetConsistencyProofRequestSchema,
   GetInclusionProofRequestSchema,
+  GetRecordRequestSchema,
 } from "../../gen/ts/psephos/audit/v1/audit_pb.js";
+import type { VoteRecord } from "../ballot/record.ts";
 import { toHex } from "../core/bytes.ts";
 import { systemClock } from "../core/clock.ts";
+import { voteIdOf } from "../core/ids.ts";
 import { asHash } from "../core/sha256.ts";
+import { segmentKey } from "../evidence/layout.ts";
+import type { SegmentEntry } from "../evidence/segment-line.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
 import { verifyConsistency, verifyInclusion } from "../tlog/proof.ts";
 import { leafHash } from "../tlog/tree.ts";
-import { AuditFixture, silentLogger } from "./audit-fixture.ts";
+import { AuditFixture, hastyClock, silentLogger, TestShards } from "./audit-fixture.ts";
 import { auditService } from "./audit-service.ts";
+import { ElectionLog } from "./election-log.ts";
 import { ElectionSealer } from "./election-sealer.ts";
+import { HaltError } from "./halt.ts";
 import { auditMetrics } from "./metrics.ts";
 import type { Publisher } from "./publication.ts";
 import type { ShardRouter } from "./shard-watch.ts";
@@ -45,7 +54,12 @@ function serve(fixture: AuditFixture) {
       requestMethod: "POST",
       url: "https://test/",
     });
+  const record = (name: { case: "index" | "voteId"; value: bigint }) =>
+    service.getRecord(create(GetRecordRequestSchema, { electionId, record: name }), contextOf("getRecord"));
   return {
+    record: ({ shard, sequence }: VoteRecord) =>
+      record({ case: "voteId", value: BigInt(voteIdOf(shard, sequence, election.manifest.shards)) }),
+    recordAt: (index: number) => record({ case: "index", value: BigInt(index) }),
     inclusion: async (index: number, size: number) => {
       const entry = { case: "index" as const, value: BigInt(index) };
       const request = { electionId, entry, treeSize: BigInt(size) };
@@ -74,20 +88,21 @@ function serve(fixture: AuditFixture) {
 }
 
 /** A log of the manifest and a commit for each number of votes. */
-async function grow(fixture: AuditFixture, commits: readonly number[]) {
+async function grow(fixture: AuditFixture, commits: readonly number[]): Promise<ElectionLog> {
   const log = await fixture.open();
   await log.commit([{ type: "manifest", manifestHash: fixture.election.manifestHash }]);
-  for (const votes of commits) {
-    const records = fixture.shards.cast(votes).flat();
-    await log.commit(records.map((record) => ({ type: "vote", record })));
-  }
-  return log.head;
+  for (const votes of commits) await log.commit(asEntries(fixture.shards.cast(votes).flat()));
+  return log;
+}
+
+function asEntries(records: readonly VoteRecord[]): SegmentEntry[] {
+  return records.map((record) => ({ type: "vote", record }));
 }
 
 describe("proofs", () => {
   test("for every size of a log that grew in a few commits, whether or not it was a head's", async () => {
     await using fixture = await AuditFixture.create();
-    const { treeSize: size } = await grow(fixture, [5, 200, 320]);
+    const { treeSize: size } = (await grow(fixture, [5, 200, 320])).head;
     const { inclusion, consistency } = serve(fixture);
     const roots = [GrowingTree.empty().root()];
     const tree = GrowingTree.empty();
@@ -108,5 +123,104 @@ describe("proofs", () => {
     await expect(inclusion(0, size + 1)).rejects.toMatchObject({ kind: "invalid-argument" });
     await expect(inclusion(300, 300)).rejects.toMatchObject({ kind: "invalid-argument" });
     await expect(consistency(301, 300)).rejects.toMatchObject({ kind: "invalid-argument" });
+  });
+});
+
+describe("records", () => {
+  /** The log as another process holds it, at the same head. */
+  async function another(fixture: AuditFixture, { head }: ElectionLog): Promise<ElectionLog> {
+    const { election, stores } = fixture;
+    const tree = await GrowingTree.load(head.treeSize, (path) =>
+      stores.tiles.get(`${election.electionId}/${path}`),
+    );
+    const signal = new AbortController().signal;
+    return new ElectionLog({ election, stores, head, tree, clock: hastyClock, logger: silentLogger, signal });
+  }
+
+  /**
+   * Commits `votes`, and then has a process that lost its lease, and does not know it yet, write others at the same
+   * place: segments that are in the evidence store, and not in the log.
+   */
+  async function commitBesideOrphans(
+    fixture: AuditFixture,
+    log: ElectionLog,
+    orphans: SegmentEntry[],
+    votes: SegmentEntry[],
+  ) {
+    const stale = await another(fixture, log);
+    await log.commit(votes);
+    await expect(stale.commit(orphans)).rejects.toThrow(HaltError);
+  }
+
+  /** Every step-th record is found by its vote id and by its index, and is the one that was sealed there. */
+  async function checkRecords(fixture: AuditFixture, step: number) {
+    const { record, recordAt } = serve(fixture);
+    for (const chain of fixture.shards.records) {
+      for (let at = 0; at < chain.length; at += step) {
+        const sealed = chain[at];
+        if (!sealed) break;
+        const found = await record(sealed);
+        expect(found).toMatchObject({ shard: sealed.shard, sequence: BigInt(sealed.sequence) });
+        expect(toHex(found.hash ?? new Uint8Array())).toBe(toHex(sealed.hash));
+        expect(await recordAt(Number(found.index))).toMatchObject({
+          index: found.index,
+          voteId: found.voteId,
+          hash: found.hash,
+        });
+      }
+    }
+  }
+
+  test("are found in a log of several blocks, by vote id and by index", async () => {
+    await using fixture = await AuditFixture.create();
+    await grow(fixture, [1, 700, 9_298, 10_000, 3, 1_500]);
+    await checkRecords(fixture, 401);
+    await expect(serve(fixture).recordAt(0)).rejects.toMatchObject({ kind: "invalid-argument" });
+    await expect(serve(fixture).recordAt(30_000)).rejects.toMatchObject({ kind: "not-found" });
+  });
+
+  test("are those of the log, whatever segments a process without the lease has left beside them", async () => {
+    await using fixture = await AuditFixture.create();
+    const log = await grow(fixture, [300]);
+    for (const [votes, orphans] of [
+      [700, 2_900],
+      [2_500, 400],
+      [900, 2_500],
+      [1_200, 700],
+      [800, 1_900],
+    ] as const) {
+      const records = fixture.shards.cast(votes).flat();
+      const later = new TestShards(fixture.election);
+      later.continueFrom(fixture.shards.heads);
+      // The same votes in another order of shards, and for some lengths more than the log had at that time.
+      const others = [...records.toReversed(), ...later.cast(orphans).flat()].slice(0, orphans);
+      await commitBesideOrphans(fixture, log, asEntries(others), asEntries(records));
+    }
+    await checkRecords(fixture, 97);
+  });
+
+  test("are found where an orphan has the log's own entries, cut elsewhere", async () => {
+    await using fixture = await AuditFixture.create({ shards: 1 });
+    const log = await grow(fixture, []);
+    const entries = asEntries(fixture.shards.cast(1_400).flat());
+    const stale = await another(fixture, log);
+    await log.commit(entries.slice(0, 400));
+    await log.commit(entries.slice(400));
+    await expect(stale.commit(entries.slice(0, 1_200))).rejects.toThrow(HaltError);
+    await checkRecords(fixture, 53);
+  });
+
+  test("are missed, and not made up, when their segment is gone or is no segment", async () => {
+    await using fixture = await AuditFixture.create();
+    await grow(fixture, [300, 400]);
+    const key = segmentKey(fixture.election.electionId, 301, 700);
+    const { record, recordAt } = serve(fixture);
+    const sealed = fixture.shards.records[2]?.at(-1);
+    if (!sealed) throw new Error("no votes");
+    await fixture.evidence.put(segmentKey(fixture.election.electionId, 301, 500), new Uint8Array([1, 2, 3]));
+    expect(await record(sealed)).toMatchObject({ segmentKey: key });
+    await rm(join(fixture.directory, "evidence", key));
+    await expect(record(sealed)).rejects.toMatchObject({ kind: "data-loss" });
+    await expect(recordAt(400)).rejects.toMatchObject({ kind: "data-loss" });
   });
 });

@@ -70,24 +70,23 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
   async function locate(
     { sealer, head }: { sealer: ElectionSealer; head: LogHead },
     name: { case: "index" | "voteId"; value: bigint } | { case: undefined; value?: undefined },
+    tree: TileReader,
   ): Promise<LocatedRecord> {
     const { electionId, manifest } = sealer.election;
+    const log = { election: electionId, evidence, tree };
     if (name.case === undefined) throw invalidField("index", "either index or vote_id must be given");
     if (name.case === "index") {
       if (name.value >= BigInt(head.treeSize)) throw notSealed();
-      const found = await recordAt(evidence, electionId, Number(name.value));
+      const found = await recordAt(log, Number(name.value));
       if (!found) throw invalidField("index", "the entry there is not a vote");
       return found;
     }
     if (name.value < 1n || name.value > BigInt(Number.MAX_SAFE_INTEGER)) {
       throw invalidField("vote_id", "is not a vote id");
     }
-    const position = positionOf(Number(name.value) as Parameters<typeof positionOf>[0], manifest.shards);
-    if (position.sequence > (head.shardHeads[position.shard]?.sequence ?? 0)) throw notSealed();
-    const found = await recordOf(evidence, electionId, { ...position, blocks: lastBlockOf(head.treeSize) });
-    // Every sealed record is in the evidence store; if it is not, that is not the caller's mistake.
-    if (!found) throw new ServiceError("data-loss", "the evidence store does not have the record");
-    return found;
+    const place = positionOf(Number(name.value) as Parameters<typeof positionOf>[0], manifest.shards);
+    if (place.sequence > (head.shardHeads[place.shard]?.sequence ?? 0)) throw notSealed();
+    return recordOf(log, place);
   }
 
   return {
@@ -108,7 +107,7 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
       const index =
         request.entry.case === "index"
           ? Number(request.entry.value)
-          : (await locate(log, request.entry)).index;
+          : (await locate(log, request.entry, reader)).index;
       if (index >= size)
         throw invalidField(request.entry.case ?? "index", `not in the first ${size} entries`);
       const [entry, proof] = await Promise.all([reader.entry(index), reader.inclusionProof(index, size)]);
@@ -125,7 +124,7 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
 
     async getRecord(request) {
       const log = await committed(request.electionId);
-      const { index, record, segmentKey } = await locate(log, request.record);
+      const { index, record, segmentKey } = await locate(log, request.record, readerOf(log.head));
       return {
         index: BigInt(index),
         voteId: BigInt(voteIdOf(record.shard, record.sequence, log.sealer.election.manifest.shards)),

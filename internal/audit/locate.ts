@@ -1,10 +1,33 @@
+import { setImmediate } from "node:timers/promises";
+import { decodeEntry, encodeEntry } from "../ballot/entry.ts";
+import { FormatError } from "../ballot/format-error.ts";
 import type { VoteRecord } from "../ballot/record.ts";
+import { equalBytes } from "../core/bytes.ts";
+import { ServiceError } from "../core/errors.ts";
 import type { ElectionId, Sequence, ShardId } from "../core/ids.ts";
-import { checkpointNumberOf, parseSegmentKey } from "../evidence/layout.ts";
-import { decodeSegment, type Segment } from "../evidence/segment.ts";
+import {
+  blockPrefix,
+  checkpointNumberOf,
+  firstIndexOf,
+  parseSegmentKey,
+  segmentPrefix,
+} from "../evidence/layout.ts";
+import { logEntryOf, type OpenSegment, openSegment } from "../evidence/segment.ts";
+import type { SegmentEntry, SegmentHeader } from "../evidence/segment-line.ts";
+import type { TileReader } from "../tlog/tile-reader.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
-import { HaltError } from "./halt.ts";
-import { segmentKeys } from "./stored-segments.ts";
+import { lastBlockOf } from "./stored-segments.ts";
+
+// A record is looked up in the process that seals, so nothing here keeps its event loop for long. And what lies in the
+// evidence store need not be in the log: a process that lost its lease may have left segments of a commit that never
+// came to its swap. What is in the log, the log's own tree says.
+
+/** A log, as of its committed head, with the evidence behind it. */
+export interface SealedLog {
+  readonly election: ElectionId;
+  readonly evidence: ObjectStore;
+  readonly tree: TileReader;
+}
 
 /** A sealed record and where it lies. */
 export interface LocatedRecord {
@@ -13,66 +36,161 @@ export interface LocatedRecord {
   readonly segmentKey: string;
 }
 
-/** The record behind a log index; undefined when the entry there is not a vote. */
-export async function recordAt(
-  evidence: ObjectStore,
-  election: ElectionId,
-  index: number,
-): Promise<LocatedRecord | undefined> {
-  for (const key of await segmentKeys(evidence, election, checkpointNumberOf(index))) {
-    const range = parseSegmentKey(key);
-    if (!range || index < range.first || index > range.last) continue;
-    const entry = (await readSegment(evidence, key)).entries[index - range.first];
-    return entry?.type === "vote" ? { index, record: entry.record, segmentKey: key } : undefined;
+/** Where a record stands in the chains. */
+export interface RecordPlace {
+  readonly shard: ShardId;
+  readonly sequence: Sequence;
+}
+
+/** Lines of a segment that are read in one go: about a millisecond. */
+const LINES_AT_ONCE = 100;
+
+/**
+ * The record behind a log index; undefined when the entry there is not a vote. Throws a ServiceError of kind data-loss
+ * when the evidence store does not have it.
+ */
+export async function recordAt(log: SealedLog, index: number): Promise<LocatedRecord | undefined> {
+  const { election, evidence, tree } = log;
+  if (decodeEntry(await tree.entry(index)).type !== "vote") return undefined;
+  for (const key of await keysFrom(evidence, blockPrefix(election, checkpointNumberOf(index)))) {
+    if (!hasIndex(key, index)) continue;
+    const segment = await open(evidence, key);
+    const entry = segment && entryOf(segment, index - segment.header.firstIndex);
+    if (entry?.type === "vote" && (await isEntryAt(tree, index, entry))) {
+      return { index, record: entry.record, segmentKey: key };
+    }
   }
-  throw new HaltError(`no segment in the evidence store has log index ${index}`);
+  throw lost(`log index ${index}`);
 }
 
 /**
- * A sealed record by its place in its shard. There is no index of these, and none is needed: every segment says where
- * each shard stood before it, which only grows along the log, so that blocks and then segments can be halved.
+ * A sealed record by its place in its shard; the same error. There is no index of these, and none is needed: every
+ * segment says where each shard stood before it, which only grows along the log, so that blocks and then segments can
+ * be halved.
  */
-export async function recordOf(
-  evidence: ObjectStore,
-  election: ElectionId,
-  place: { readonly shard: ShardId; readonly sequence: Sequence; readonly blocks: number },
-): Promise<LocatedRecord | undefined> {
-  const { shard, sequence, blocks } = place;
-  const startsBefore = (segment: Segment) => (segment.shardHeads[shard]?.sequence ?? 0) < sequence;
+export async function recordOf(log: SealedLog, place: RecordPlace): Promise<LocatedRecord> {
+  const { election, evidence, tree } = log;
+  const { shard, sequence } = place;
 
-  const block = await lastWhere(blocks, async (i) => {
-    const [first] = await segmentKeys(evidence, election, i + 1);
-    return first !== undefined && startsBefore(await readSegment(evidence, first));
-  });
-  const keys = await segmentKeys(evidence, election, block + 1);
-  const at = await lastWhere(keys.length, async (i) =>
-    startsBefore(await readSegment(evidence, keys[i] ?? "")),
-  );
-  const key = keys[at];
-  if (key === undefined) return undefined;
-  const { entries, firstIndex } = await readSegment(evidence, key);
-  for (const [offset, entry] of entries.entries()) {
-    if (entry.type === "vote" && entry.record.shard === shard && entry.record.sequence === sequence) {
-      return { index: firstIndex + offset, record: entry.record, segmentKey: key };
+  /** Whether a segment begins before the record; undefined for one that is not in the log. */
+  async function beginsBefore(key: string): Promise<boolean | undefined> {
+    const header = (await open(evidence, key))?.header;
+    if (!header || !(await isInLog(tree, header))) return undefined;
+    return (header.shardHeads[shard]?.sequence ?? 0) < sequence;
+  }
+
+  const blocks = Array.from({ length: lastBlockOf(tree.size) }, (_, i) => i + 1);
+  const block = await lastWhere(blocks, async (number) => {
+    for (const key of await keysFrom(evidence, segmentPrefix(election, firstIndexOf(number)))) {
+      const begins = await beginsBefore(key);
+      if (begins !== undefined) return begins;
     }
+    return undefined;
+  });
+  const keys = block === undefined ? [] : await keysFrom(evidence, blockPrefix(election, block));
+  const last = await lastWhere(keys, beginsBefore);
+  // An orphan with the very entries of the log, cut elsewhere, may end before the record: then another one reaches it.
+  for (const key of last ? reaching(keys, last) : []) {
+    const found = await findIn(log, key, place);
+    if (found) return found;
+  }
+  throw lost(`shard ${shard}, sequence ${sequence}`);
+}
+
+/** Those of `keys` that have the log index with which the segment `last` begins; `last` is the first of them. */
+function reaching(keys: readonly string[], last: string): string[] {
+  const index = parseSegmentKey(last)?.first ?? 0;
+  const others = keys.filter((key) => key !== last && hasIndex(key, index));
+  return [last, ...others];
+}
+
+function hasIndex(key: string, index: number): boolean {
+  const range = parseSegmentKey(key);
+  return range !== undefined && range.first <= index && index <= range.last;
+}
+
+/** The record in a segment, if it is there and in the log. */
+async function findIn(
+  { evidence, tree }: SealedLog,
+  key: string,
+  place: RecordPlace,
+): Promise<LocatedRecord | undefined> {
+  const segment = await open(evidence, key);
+  if (!segment) return undefined;
+  const { firstIndex, count } = segment.header;
+  for (let position = 0; position < count; position++) {
+    if (position % LINES_AT_ONCE === LINES_AT_ONCE - 1) await setImmediate();
+    const entry = entryOf(segment, position);
+    if (entry?.type !== "vote") continue;
+    const { record } = entry;
+    if (record.shard !== place.shard || record.sequence !== place.sequence) continue;
+    const index = firstIndex + position;
+    return (await isEntryAt(tree, index, entry)) ? { index, record, segmentKey: key } : undefined;
   }
   return undefined;
 }
 
-/** The last i in 0 … count − 1 for which `test` holds, where it holds for a first part of them; 0 when for none. */
-async function lastWhere(count: number, test: (i: number) => Promise<boolean>): Promise<number> {
-  let low = 0;
-  let high = count - 1;
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (await test(middle)) low = middle;
-    else high = middle - 1;
-  }
-  return low;
+/** A segment is in the log if the root it leads to is the log's there: that root covers every entry up to its last. */
+async function isInLog(tree: TileReader, { firstIndex, count, rootAfter }: SegmentHeader): Promise<boolean> {
+  const end = firstIndex + count;
+  return end <= tree.size && equalBytes(rootAfter, await tree.rootAt(end));
 }
 
-async function readSegment(evidence: ObjectStore, key: string): Promise<Segment> {
+async function isEntryAt(tree: TileReader, index: number, entry: SegmentEntry): Promise<boolean> {
+  return index < tree.size && equalBytes(encodeEntry(logEntryOf(entry)), await tree.entry(index));
+}
+
+/**
+ * The last of `items` that passes a test which a first part of them passes. Those of which the test says undefined count
+ * as not being there.
+ */
+async function lastWhere<T>(
+  items: readonly T[],
+  test: (item: T) => Promise<boolean | undefined>,
+): Promise<T | undefined> {
+  const left = [...items];
+  // Before `low` all pass, after `high` none.
+  let low = 0;
+  let high = left.length - 1;
+  while (low <= high) {
+    const middle = Math.floor((low + high) / 2);
+    // It is there: low ≤ middle ≤ high.
+    const passes = await test(left[middle] as T);
+    if (passes === undefined) {
+      left.splice(middle, 1);
+      high--;
+    } else if (passes) low = middle + 1;
+    else high = middle - 1;
+  }
+  return left[low - 1];
+}
+
+/** Undefined for an object that is no segment, or is not there: neither can be one of the log's. */
+async function open(evidence: ObjectStore, key: string): Promise<OpenSegment | undefined> {
   const body = await evidence.get(key);
-  if (!body) throw new HaltError(`${key} is missing from the evidence store`);
-  return decodeSegment(body);
+  return body && openSegment(body).catch(orMalformed);
+}
+
+/** Undefined for a line that cannot be read. */
+function entryOf(segment: OpenSegment, position: number): SegmentEntry | undefined {
+  try {
+    return segment.entry(position);
+  } catch (error) {
+    return orMalformed(error);
+  }
+}
+
+function orMalformed(error: unknown): undefined {
+  if (!(error instanceof FormatError)) throw error;
+}
+
+/** The keys of the segments that begin with `prefix`, in order of first index. */
+async function keysFrom(evidence: ObjectStore, prefix: string): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const key of evidence.list(prefix)) if (parseSegmentKey(key)) keys.push(key);
+  return keys;
+}
+
+function lost(place: string): ServiceError {
+  return new ServiceError("data-loss", `the evidence store does not have the record of ${place}`);
 }

@@ -43,6 +43,11 @@ export function segmentKey(election: ElectionId, first: number, last: number): s
   return `${blockPrefix(election, number)}${range}.ndjson.zst`;
 }
 
+/** What the keys of all segments begin with that begin with one log index: one segment, and perhaps orphans. */
+export function segmentPrefix(election: ElectionId, first: number): string {
+  return `${blockPrefix(election, checkpointNumberOf(first))}entries_${digits(first)}-`;
+}
+
 /** The election and range a segment key names; undefined for any other key. */
 export function parseSegmentKey(key: string): (SegmentRange & { election: ElectionId }) | undefined {
   const match = /^([^/]+)\/votes\/checkpoint_\d{10}\/entries_(\d{10})-(\d{10})\.ndjson\.zst$/.exec(key);

@@ -14,6 +14,7 @@ import {
   encodeSegmentText,
   keyOfSegment,
   logEntryOf,
+  openSegment,
   type Segment,
 } from "./segment.ts";
 import type { SegmentEntry } from "./segment-line.ts";
@@ -92,6 +93,33 @@ test("every segment decodes to itself, packed and as text", () => {
       expect(decodeSegmentText(encodeSegmentText(segment))).toEqual(segment);
     }),
   );
+});
+
+test("every segment opens to its header, and gives each entry that is asked for", async () => {
+  await fc.assert(
+    fc.asyncProperty(segments, async (segment) => {
+      const { entries, ...header } = segment;
+      const open = await openSegment(encodeSegment(segment));
+      expect(open.header).toEqual({ ...header, count: entries.length });
+      // In any order: nothing depends on what was read before.
+      for (const position of [...entries.keys()].reverse()) {
+        expect(open.entry(position)).toEqual(entries[position]);
+      }
+      expect(() => open.entry(entries.length)).toThrow(FormatError);
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test("opening finds what decoding finds in the object as a whole", async () => {
+  const object = encodeSegment(golden);
+  const damaged = new Uint8Array(object);
+  damaged[20] = (damaged[20] ?? 0) ^ 0x01;
+  const miscounted = zstdCompressSync(utf8(goldenText.replace('"count":6', '"count":7')));
+  const bomb = zstdCompressSync(new Uint8Array(64 << 20));
+  for (const bad of [damaged, concat(object, object), object.subarray(1), miscounted, bomb]) {
+    await expect(openSegment(bad)).rejects.toThrow(FormatError);
+  }
 });
 
 test("a changed byte of a text is refused, or is a segment with exactly that text", () => {

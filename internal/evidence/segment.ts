@@ -1,6 +1,7 @@
 // A segment: consecutive log entries with the records behind them, as one immutable evidence object. Together with the
 // segments before it, it rebuilds chains, tree and count without any database. docs/spec.md, "Segment".
-import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { promisify } from "node:util";
+import { constants, zstdCompressSync, zstdDecompress, zstdDecompressSync } from "node:zlib";
 import { closingEntry, type LogEntry, voteEntry } from "../ballot/entry.ts";
 import { FormatError } from "../ballot/format-error.ts";
 import { equalBytes, utf8 } from "../core/bytes.ts";
@@ -45,6 +46,23 @@ export function decodeSegment(object: Uint8Array): Segment {
   return decodeSegmentText(unpack(object));
 }
 
+/** A segment of which the header is read, and the entries are not. */
+export interface OpenSegment {
+  readonly header: SegmentHeader;
+  /** Reads one entry, by its position from 0. Throws a FormatError, also when there is none. */
+  entry(position: number): SegmentEntry;
+}
+
+/**
+ * For whoever looks for one record, in a process that has other work: unpacked on another thread, and no more lines are
+ * read than are asked for (a whole segment takes some 10 ms). What is left out are the rules between the lines, so that
+ * an entry is worth what it is compared with. Rejects with a FormatError.
+ */
+export async function openSegment(object: Uint8Array): Promise<OpenSegment> {
+  const { header, lines } = splitText(await unpackElsewhere(object));
+  return { header, entry: (position) => entryAt(lines, position) };
+}
+
 /** The segment's lines, before compression. */
 export function encodeSegmentText(segment: Segment): Uint8Array {
   check(segment);
@@ -55,32 +73,58 @@ export function encodeSegmentText(segment: Segment): Uint8Array {
 
 /** The other way round. */
 export function decodeSegmentText(text: Uint8Array): Segment {
-  const [first = "", ...rest] = inSegment("", () => textOf(text)).split("\n");
-  // The last line is ended like the others, so what split() finds after it is empty.
-  if (rest.pop() !== "") throw new FormatError("segment: the last line has no end");
-  const { count, ...header } = inSegment("line 1: ", () => readHeader(first));
-  if (count !== rest.length) {
-    throw new FormatError(`segment: ${rest.length} entries where the header says ${count}`);
-  }
-  const entries = rest.map((line, index) => inSegment(`line ${index + 2}: `, () => readEntry(line)));
-  const segment = { ...header, entries };
+  const { header, lines } = splitText(text);
+  const { count: _, ...rest } = header;
+  const segment = { ...rest, entries: lines.map((_, position) => entryAt(lines, position)) };
   check(segment);
   return segment;
 }
 
+function splitText(text: Uint8Array): { header: SegmentHeader; lines: readonly string[] } {
+  const [first = "", ...lines] = inSegment("", () => textOf(text)).split("\n");
+  // The last line is ended like the others, so what split() finds after it is empty.
+  if (lines.pop() !== "") throw new FormatError("segment: the last line has no end");
+  const header = inSegment("line 1: ", () => readHeader(first));
+  if (header.count !== lines.length) {
+    throw new FormatError(`segment: ${lines.length} entries where the header says ${header.count}`);
+  }
+  return { header, lines };
+}
+
+/** Line 1 is the header. */
+function entryAt(lines: readonly string[], position: number): SegmentEntry {
+  return inSegment(`line ${position + 2}: `, () => readEntry(lines[position] ?? ""));
+}
+
+/** With `info` the result has this form (Node's zlib documentation, "Class: Options"), which its types leave out. */
+interface Unpacked {
+  readonly buffer: Uint8Array;
+  readonly engine: { readonly bytesWritten: number };
+}
+
+const UNPACKING = { maxOutputLength: MAX_UNPACKED_BYTES, info: true };
+const zstdDecompressAsync = promisify(zstdDecompress);
+
 function unpack(object: Uint8Array): Uint8Array {
   try {
-    // With `info` the result has this form (Node's zlib documentation, "Class: Options"), which its types leave out.
-    const { buffer, engine } = zstdDecompressSync(object, {
-      maxOutputLength: MAX_UNPACKED_BYTES,
-      info: true,
-    }) as unknown as { buffer: Uint8Array; engine: { bytesWritten: number } };
-    // zstd stops at the end of its frame: what someone appended to it would stay unseen.
-    if (engine.bytesWritten !== object.length) throw new RangeError("bytes follow the compressed frame");
-    return buffer;
+    return wholeFrame(object, zstdDecompressSync(object, UNPACKING) as unknown as Unpacked);
   } catch (error) {
     throw new FormatError(`segment: does not unpack: ${messageOf(error)}`, { cause: error });
   }
+}
+
+async function unpackElsewhere(object: Uint8Array): Promise<Uint8Array> {
+  try {
+    return wholeFrame(object, (await zstdDecompressAsync(object, UNPACKING)) as unknown as Unpacked);
+  } catch (error) {
+    throw new FormatError(`segment: does not unpack: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** zstd stops at the end of its frame: what someone appended to it would stay unseen. */
+function wholeFrame(object: Uint8Array, { buffer, engine }: Unpacked): Uint8Array {
+  if (engine.bytesWritten !== object.length) throw new RangeError("bytes follow the compressed frame");
+  return buffer;
 }
 
 /** Says where in the segment a FormatError comes from. */
