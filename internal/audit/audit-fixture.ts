@@ -149,6 +149,8 @@ export class AuditFixture implements AsyncDisposable {
   readonly evidence: FaultyStore;
   readonly tiles: FaultyStore;
   readonly directory: string;
+  /** What still writes to the stores when a test ends, to be stopped before they go. */
+  readonly running = new AsyncDisposableStack();
 
   static async create(options: { readonly shards?: number } = {}): Promise<AuditFixture> {
     return new AuditFixture(testElection(options), await mkdtemp(join(tmpdir(), "psephos-audit-")));
@@ -213,6 +215,7 @@ export class AuditFixture implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.evidence.release();
     this.tiles.release();
+    await this.running.disposeAsync();
     await rm(this.directory, { recursive: true, force: true });
   }
 }

@@ -126,6 +126,19 @@ describe("proofs", () => {
   });
 });
 
+test("answers that need tiles which are missing are unavailable, until they are there again", async () => {
+  await using fixture = await AuditFixture.create();
+  await grow(fixture, [300]);
+  const { inclusion, consistency, recordAt } = serve(fixture);
+  await rm(join(fixture.directory, "tiles"), { recursive: true });
+  for (const answer of [() => inclusion(5, 301), () => consistency(5, 300), () => recordAt(5)]) {
+    await expect(answer()).rejects.toMatchObject({ kind: "unavailable", reason: "TILES_MISSING" });
+  }
+  await fixture.open();
+  for (const answer of [() => inclusion(5, 301), () => consistency(5, 300), () => recordAt(5)])
+    await answer();
+});
+
 describe("records", () => {
   /** The log as another process holds it, at the same head. */
   async function another(fixture: AuditFixture, { head }: ElectionLog): Promise<ElectionLog> {

@@ -6,6 +6,7 @@ import { type ElectionId, isElectionId, positionOf, type TreeSize, treeSize, vot
 import type { Hash } from "../core/sha256.ts";
 import { checkpointKey } from "../evidence/layout.ts";
 import { parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
+import { TlogError } from "../tlog/errors.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
 import type { LogStores } from "./election-log.ts";
@@ -101,7 +102,7 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
       }
     },
 
-    async getInclusionProof(request) {
+    getInclusionProof: fromTiles(async (request) => {
       const log = await committed(request.electionId);
       const { size, root, reader } = await logAt(log.head, "tree_size", request.treeSize);
       const index =
@@ -112,17 +113,17 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
         throw invalidField(request.entry.case ?? "index", `not in the first ${size} entries`);
       const [entry, proof] = await Promise.all([reader.entry(index), reader.inclusionProof(index, size)]);
       return { index: BigInt(index), entry, treeSize: BigInt(size), root, proof };
-    },
+    }),
 
-    async getConsistencyProof(request) {
+    getConsistencyProof: fromTiles(async (request) => {
       const { head } = await committed(request.electionId);
       const { size, root, reader } = await logAt(head, "new_size", request.newSize);
       if (request.oldSize > BigInt(size)) throw invalidField("old_size", `larger than ${size}`);
       const proof = await reader.consistencyProof(Number(request.oldSize), size);
       return { newSize: BigInt(size), newRoot: root, proof };
-    },
+    }),
 
-    async getRecord(request) {
+    getRecord: fromTiles(async (request) => {
       const log = await committed(request.electionId);
       const { index, record, segmentKey } = await locate(log, request.record, readerOf(log.head));
       return {
@@ -137,7 +138,7 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
         hash: record.hash,
         segmentKey,
       };
-    },
+    }),
 
     async listCheckpoints(request) {
       const { head } = await committed(request.electionId);
@@ -160,6 +161,24 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
       }
       return { checkpoints };
     },
+  };
+}
+
+/**
+ * A method that reads tiles. They may be missing for a while: a head's are written just after its swap, where one that
+ * stands by sees it already, and those that were deleted are made again.
+ */
+function fromTiles<Request, Response>(
+  method: (request: Request) => Promise<Response>,
+): (request: Request) => Promise<Response> {
+  return async (request) => {
+    try {
+      return await method(request);
+    } catch (error) {
+      if (!(error instanceof TlogError && error.kind === "missing")) throw error;
+      const options = { reason: "TILES_MISSING", retryDelayMs: 1_000, cause: error };
+      throw new ServiceError("unavailable", "tiles of the log are missing and are being made again", options);
+    }
   };
 }
 

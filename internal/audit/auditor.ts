@@ -9,6 +9,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { LogStores } from "./election-log.ts";
 import { ElectionSealer, type SealingLimits } from "./election-sealer.ts";
 import { Feed } from "./feed.ts";
+import { keepTiles } from "./keep-tiles.ts";
 import type { AuditMetrics } from "./metrics.ts";
 import type { Publisher } from "./publication.ts";
 import { decodeRecordMessage, type RecordMessage, type RecordRuns } from "./record-message.ts";
@@ -103,10 +104,14 @@ export class Auditor<Message extends RecordMessage = RecordMessage> implements A
       manifestBytes,
       manifestHash: sha256(manifestBytes),
     };
-    const sealer = new ElectionSealer({ ...this.#options, election, signal: this.#stop.signal });
+    const { stores, clock, logger } = this.#options;
+    const { signal } = this.#stop;
+    const sealer = new ElectionSealer({ ...this.#options, election, signal });
     this.#sealers.set(manifest.electionId, sealer);
     this.#run(sealer.run(), () => {});
     this.#run(this.#follow(sealer), () => {});
+    const tilesLogger = logger.child({ election: manifest.electionId });
+    this.#run(keepTiles({ stores, clock, election, logger: tilesLogger, signal }), () => {});
     return sealer;
   }
 

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { SubmitHeadResponseSchema } from "../../gen/ts/psephos/digest/v1/digest_pb.js";
 import {
   ConfirmSealedResponseSchema,
@@ -130,11 +130,6 @@ class TestMessage implements RecordMessage {
   }
 }
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const stop of stops.splice(0)) await stop();
-});
-
 async function start(fixture: AuditFixture, { bufferRecords = 30_000 } = {}) {
   const router = new TestRouter(fixture.shards);
   const publisher = new TestPublisher();
@@ -155,7 +150,7 @@ async function start(fixture: AuditFixture, { bufferRecords = 30_000 } = {}) {
     stop.abort();
     await running;
   };
-  stops.push(end);
+  fixture.running.defer(end);
   const until = async (state: SealingState, size?: number) => {
     const limit = AbortSignal.timeout(8_000);
     for await (const status of sealer.status.watch(limit)) {

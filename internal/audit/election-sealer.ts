@@ -12,6 +12,7 @@ import { sameHeads } from "./evidence-replay.ts";
 import { Feed } from "./feed.ts";
 import { ContestedError, HaltError, isFatal } from "./halt.ts";
 import type { Lease, LogHead } from "./head.ts";
+import { markComplete } from "./keep-tiles.ts";
 import type { AuditMetrics } from "./metrics.ts";
 import { openLog } from "./open-log.ts";
 import { Publication, type Publisher } from "./publication.ts";
@@ -225,7 +226,10 @@ export class ElectionSealer {
     signal: AbortSignal,
   ): Promise<void> {
     if (log.head.treeSize === 0) {
-      const { manifestHash } = this.election;
+      const { manifestHash, electionId } = this.election;
+      // A log without an entry has no tile that could be missing.
+      const { tiles } = this.#options.stores;
+      await this.#retry("mark the tiles complete", () => markComplete(tiles, electionId), signal);
       await this.#commit(log, publication, [{ type: "manifest", manifestHash }]);
     }
     while (!log.head.closed) {

@@ -67,15 +67,19 @@ beforeEach(() => {
   calls.gate = undefined;
 });
 
+/** The calls so far, with paths from `parent` on. */
+function stepsIn(parent: string): string[] {
+  return calls.log.map((line) => {
+    const [name, path] = [line.slice(0, line.lastIndexOf(" ")), line.slice(line.lastIndexOf(" ") + 1)];
+    const short = relative(parent, path) || ".";
+    return `${name} ${short.includes(".tmp/") ? "temporary" : short}`;
+  });
+}
+
 test("a put flushes the file before it has its name, and the name before it resolves", async () => {
   await using place = await newPlace();
   await place.open().put("e-1/votes/x", utf8("x"));
-  const steps = calls.log.map((line) => {
-    const [name, path] = [line.slice(0, line.lastIndexOf(" ")), line.slice(line.lastIndexOf(" ") + 1)];
-    const short = relative(place.parent, path) || ".";
-    return `${name} ${short.includes(".tmp/") ? "temporary" : short}`;
-  });
-  expect(steps).toEqual([
+  expect(stepsIn(place.parent)).toEqual([
     "mkdir store",
     ...["open r .", "sync ."],
     "mkdir store/.tmp",
@@ -89,6 +93,18 @@ test("a put flushes the file before it has its name, and the name before it reso
     "link store/e-1/votes/x",
     ...["open r store/e-1/votes", "sync store/e-1/votes"],
   ]);
+});
+
+test("a put that finds its folders gone makes and flushes them as the first one did", async () => {
+  await using place = await newPlace();
+  const store = new DirectoryStore({ directory: join(place.parent, "store") });
+  await store.put("e-1/tile/x", utf8("x"));
+  const first = stepsIn(place.parent);
+  await rm(join(place.parent, "store"), { recursive: true });
+  calls.log.length = 0;
+  await store.put("e-1/tile/x", utf8("x"));
+  // The first attempt gets as far as the look at what is there and the temporary file, which has no folder.
+  expect(stepsIn(place.parent)).toEqual(["open r store/e-1/tile/x", "open wx temporary", ...first]);
 });
 
 test("a repeated put flushes too: its first writer may have died before it did", async () => {

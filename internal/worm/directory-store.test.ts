@@ -161,3 +161,33 @@ test("files that no put made are not objects", async () => {
   await writeFile(join(place.directory, ".DS_Store"), "x");
   expect(await keys(store, "")).toEqual(["a/b"]);
 });
+
+/** Ways in which folders go away under an open store. */
+const deletions: [string, (place: { directory: string; parent: string }) => Promise<void>][] = [
+  ["all of it", ({ parent }) => rm(join(parent, "not"), { recursive: true })],
+  ["what is in it", ({ directory }) => rm(join(directory, "e-1"), { recursive: true })],
+  ["the folder of an object", ({ directory }) => rm(join(directory, "e-1/tile/0"), { recursive: true })],
+  ["the store's own folder", ({ directory }) => rm(join(directory, ".tmp"), { recursive: true })],
+];
+
+test.each(deletions)("a store that lost %s makes it again at the next puts", async (_, remove) => {
+  await using place = await newPlace();
+  const store = place.open();
+  await store.put("e-1/tile/0/000", utf8("x"));
+  await remove(place);
+  const names = Array.from({ length: 20 }, (_, i) => `e-1/tile/${i % 3}/${100 + i}`);
+  await Promise.all(names.map((name) => store.put(name, utf8(name))));
+  for (const name of names) expect(await store.get(name)).toEqual(utf8(name));
+  expect(await keys(place.open(), "e-1/tile/0/1")).toHaveLength(7);
+  expect(await readdir(join(place.directory, ".tmp"))).toEqual([]);
+});
+
+test.each(deletions)("a store with retention that lost %s refuses to go on", async (_, remove) => {
+  await using place = await newPlace();
+  const store = place.open(30);
+  await store.put("e-1/tile/0/000", utf8("x"));
+  await remove(place);
+  for (const name of ["e-1/tile/0/001", "e-1/tile/0/001"]) {
+    await expect(store.put(name, utf8("x"))).rejects.toThrow(ObjectCorruptError);
+  }
+});

@@ -61,6 +61,22 @@ export class DirectoryStore implements ObjectStore {
   async put(key: string, body: Uint8Array): Promise<StoredObject> {
     checkKey(key);
     checkSize(key, body.length);
+    try {
+      return await this.#put(key, body);
+    } catch (error) {
+      if (!hasCode(error, "ENOENT")) throw error;
+      // A folder that was made is gone: somebody deleted it, with what was in it. Where that was to be kept, going on
+      // would only hide it.
+      if (this.#retentionMs !== undefined) {
+        throw new ObjectCorruptError(key, "cannot be put: a folder that the store made has been deleted");
+      }
+      this.#folders.forget();
+      this.#ready = undefined;
+      return this.#put(key, body);
+    }
+  }
+
+  async #put(key: string, body: Uint8Array): Promise<StoredObject> {
     await this.#prepare();
     const folder = dirname(join(this.#root, key));
     try {
@@ -68,6 +84,8 @@ export class DirectoryStore implements ObjectStore {
       const object = (await this.#existing(key, body)) ?? (await this.#create(key, body));
       // The name is durable only once its folder is flushed, also when it was another process, perhaps dead, that linked it.
       await this.#folders.sync(folder);
+      // Another put may have found the folder deleted and be making it again, not yet flushed. Otherwise this is a look-up.
+      await this.#folders.create(folder);
       return object;
     } catch (error) {
       if (!hasCode(error, "ENOTDIR")) throw error;
@@ -90,7 +108,7 @@ export class DirectoryStore implements ObjectStore {
     yield* this.#walk(prefix.slice(0, cut), prefix.slice(cut));
   }
 
-  /** Once a process, before its first write. */
+  /** Once a process, before its first write; and again when somebody deleted the folder. */
   #prepare(): Promise<void> {
     this.#ready ??= this.#folders
       .create(this.#temporary)

@@ -26,6 +26,11 @@ export class Folders {
     return made;
   }
 
+  /** For when folders were deleted that were made here: all of them are made, and flushed, again when they are needed. */
+  forget(): void {
+    this.#durable.clear();
+  }
+
   /**
    * Flushes a folder's list of names. One flush serves everybody who asked before it began: a flush under way may have
    * missed a name added since, so those who come meanwhile share the next one.

@@ -29,6 +29,7 @@ export interface ObjectStore {
    * does not know how its last attempt ended tries again. The caller keeps `body` unchanged until this settles.
    *
    * @throws ObjectConflictError  the key is there with other bytes. Two writers disagree about history: fatal.
+   * @throws ObjectCorruptError   the store can tell that objects are gone which it was to keep
    * @throws ObjectKeyError       the key is malformed, or `body` is larger than `MAX_OBJECT_BYTES`
    */
   put(key: string, body: Uint8Array): Promise<StoredObject>;
@@ -62,7 +63,7 @@ export class ObjectConflictError extends Error {
   }
 }
 
-/** The stored bytes are not those that were put. */
+/** What is stored is not what was put. */
 export class ObjectCorruptError extends Error {
   override readonly name = "ObjectCorruptError";
   readonly key: string;
