@@ -13,6 +13,12 @@ export function parseCount(text: string): number {
   return value;
 }
 
+/** Seconds, in milliseconds. */
+export function parseSeconds(text: string): number {
+  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError("it is a whole number of seconds.");
+  return Number(text) * 1000;
+}
+
 /** A moment in microseconds since 1970. */
 export function parseTime(text: string): number {
   const ms = Date.parse(text);

@@ -10,7 +10,7 @@ export const ExitCode = {
   failed: 1,
   /** The command line, a file or a request is wrong; nothing was changed. */
   usage: 2,
-  /** A service or a file could not be reached; trying again may help. */
+  /** A service or a file could not be reached, or is not ready; trying again may help. */
   unavailable: 3,
   /** Anything else. */
   internal: 4,
@@ -25,7 +25,7 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** A service that is not there, with what to do about it. */
+/** A service that is not there, or what it has not made yet, with what to do about it. */
 export class UnreachableError extends Error {
   override readonly name = "UnreachableError";
 }

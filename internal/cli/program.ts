@@ -31,7 +31,7 @@ Exit status:
   0    done; what was checked is right
   1    checked, and it is not right: a problem, or counts that differ
   2    the command line, a file or a request is wrong; nothing was changed
-  3    a service or a file could not be reached: trying again may help
+  3    a service or a file could not be reached, or is not ready: trying again may help
   4    anything else
   130  stopped by Ctrl-C before it was done
 

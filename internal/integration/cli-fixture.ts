@@ -52,6 +52,18 @@ export function psephos(args: readonly string[], options?: PsephosOptions): Prom
   return finished(spawnPsephos(args, options));
 }
 
+/** Resolves when the process has said something on standard error. Rejects with all it said if it ends before. */
+export function saying(child: ChildProcess, what: string): Promise<void> {
+  let said = "";
+  return new Promise((resolve, reject) => {
+    child.stderr?.on("data", (chunk) => {
+      said += chunk;
+      if (said.includes(what)) resolve();
+    });
+    child.once("exit", () => reject(new Error(`it ended before it said "${what}":\n${said}`)));
+  });
+}
+
 /** Writes the profile of a stack to a file in its folder, and answers where. */
 export async function writeProfile(
   { stack }: TestStack,

@@ -1,16 +1,18 @@
 // Every command of psephos, as a process, against a whole deployment: what it writes where, and its exit status.
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
+import { AuditService } from "../../gen/ts/psephos/audit/v1/audit_pb.js";
 import { decodeEntry } from "../ballot/entry.ts";
 import { electionId, voteIdOf } from "../core/ids.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { parseTlogProof, verifyTlogProof } from "../tlog/tlog-proof.ts";
 import { leafHash } from "../tlog/tree.ts";
-import { type Finished, psephos, spawnPsephos, writeProfile } from "./cli-fixture.ts";
+import { type Finished, finished, psephos, saying, spawnPsephos, writeProfile } from "./cli-fixture.ts";
 import { TestStack, until } from "./election-fixture.ts";
 
 let stack: TestStack;
@@ -30,7 +32,11 @@ const inFolder = (name: string) => join(folder.path, name);
 
 /** Runs a command in the folder with the profile, which is found there. */
 function cli(...args: string[]): Promise<Finished> {
-  return psephos(args, { cwd: folder.path, env: { PSEPHOS_HOME: folder.path } });
+  return finished(spawnCli(...args));
+}
+
+function spawnCli(...args: string[]): ChildProcess {
+  return spawnPsephos(args, { cwd: folder.path, env: { PSEPHOS_HOME: folder.path } });
 }
 
 /** What a command answers on standard output, one line of JSON, when it succeeds. */
@@ -292,6 +298,37 @@ describe("tally", () => {
     const said = await failing(1, "tally", "--evidence", evidence, "--share", share(1), share(2));
     expect(said).toContain("PROBLEM town/manifest.json: is not there");
     expect(said).toContain("nothing was counted");
+  });
+});
+
+describe("tally of an election that was closed a moment ago", () => {
+  const shares = [1, 2, 3].map((number) => `poll-trustees/share-${number}.json`);
+  const tally = ["tally", "--election", "poll", "--share", ...shares, "--wait"];
+
+  test("waits for its closing checkpoint, and has exit status 3 without", async () => {
+    const { publisher } = stack.stack.services;
+    expect(await json("cast", "--election", "poll", "--voter", "jane", "--candidate", "yes")).toBeDefined();
+    await publisher.stop();
+    let counted: Promise<Finished>;
+    try {
+      await json("election", "close", "poll");
+      const audit = await stack.client(AuditService, "operator/test");
+      await until("the closing entry is stored", async () => {
+        const { head } = await audit.getHead({ electionId: "poll" });
+        return head?.treeSize === 3n;
+      });
+      const said = await failing(3, ...tally, "0");
+      expect(said).toContain("the closing checkpoint of poll is not yet published");
+      expect(said).toContain("try again");
+      const child = spawnCli(...tally, "60", "--json");
+      counted = finished(child);
+      await saying(child, "waiting up to 60 s for the closing checkpoint");
+    } finally {
+      await publisher.start();
+    }
+    const { status, stdout, stderr } = await counted;
+    expect(status, stderr).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ closed: true, counts: { yes: 1, no: 0 } });
   });
 });
 

@@ -13,7 +13,7 @@ import { grpcTls } from "../config/fields.ts";
 import { ServiceError } from "../core/errors.ts";
 import { createGrpcTransport } from "../grpc/transport.ts";
 import { createLogger } from "../telemetry/logger.ts";
-import { type Finished, finished, psephos, ROOT, spawnPsephos } from "./cli-fixture.ts";
+import { type Finished, finished, psephos, ROOT, saying, spawnPsephos } from "./cli-fixture.ts";
 import { until } from "./election-fixture.ts";
 
 /** Enough that casting them takes seconds on any machine. */
@@ -49,18 +49,6 @@ async function expectNobodyLeft(): Promise<void> {
   // The reapers see the end of their pipes a moment after those who held them are gone.
   await until("every process is gone", async () => (await ours()).length === 0, 10_000).catch(async () => {
     expect(await ours()).toEqual([]);
-  });
-}
-
-/** Resolves when the process has said something on standard error. Rejects with all it said if it ends before. */
-function saying(child: ChildProcess, what: string): Promise<void> {
-  let said = "";
-  return new Promise((resolve, reject) => {
-    child.stderr?.on("data", (chunk) => {
-      said += chunk;
-      if (said.includes(what)) resolve();
-    });
-    child.once("exit", () => reject(new Error(`it ended before it said "${what}":\n${said}`)));
   });
 }
 

@@ -1,23 +1,32 @@
 import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import type { Choice } from "../../ballot/manifest.ts";
 import { ChoiceOpener } from "../../ballot/opening.ts";
 import type { TallyResult } from "../../ballot/tally.ts";
 import { combineTallyShares, parseTallyShare, type TallyShare } from "../../ballot/trustees.ts";
 import { messageOf } from "../../core/errors.ts";
+import type { ElectionId } from "../../core/ids.ts";
+import { pendingClosingCheckpoint } from "../../verify/closing-checkpoint.ts";
 import type { VerifiedEvidence } from "../../verify/verify-evidence.ts";
-import { parseLogKey } from "../arguments.ts";
+import { DirectoryStore } from "../../worm/directory-store.ts";
+import { parseLogKey, parseSeconds } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
-import { ExitCode, UsageError } from "../exit-code.ts";
-import { formatCount, formatTable } from "../terminal.ts";
+import { ExitCode, UnreachableError, UsageError } from "../exit-code.ts";
+import { formatCount, formatTable, type Terminal } from "../terminal.ts";
 import { describeVerification, verificationJson } from "../verification.ts";
-import { verifyElection } from "./verify.ts";
+import { requireFolder, verifyElection } from "./verify.ts";
+
+/** How often the evidence store is asked for what is not there yet. */
+const POLL_MS = 250;
 
 interface TallyOptions {
   readonly share: readonly string[];
   readonly election?: string;
   readonly evidence?: string;
   readonly logKey?: string;
+  /** Milliseconds. */
+  readonly wait: number;
 }
 
 export interface Count {
@@ -33,13 +42,17 @@ export function tallyCommand(program: Command, { run, terminal }: Cli): void {
     .option("--election <id>", "the profile's unless given")
     .option("--evidence <folder>", "the evidence store; the profile's unless given")
     .option("--log-key <key>", "demand this verifier key instead of the one the manifest names", parseLogKey)
+    .option("--wait <seconds>", "how long to wait for the closing checkpoint", parseSeconds, 30_000)
     .action((options: TallyOptions) =>
       run(async (context) => {
         // Before the minutes that verifying may take.
         const shares = await readShares(options.share);
+        const electionId = context.election(options.election);
+        const evidenceFolder = options.evidence ?? context.setting("evidence");
+        await untilClosingCheckpoint(terminal, electionId, evidenceFolder, options.wait);
         const verification = await verifyElection(terminal, {
-          electionId: context.election(options.election),
-          evidence: options.evidence ?? context.setting("evidence"),
+          electionId,
+          evidence: evidenceFolder,
           logKey: options.logKey,
         });
         const { report, evidence } = verification;
@@ -55,6 +68,30 @@ export function tallyCommand(program: Command, { run, terminal }: Cli): void {
         return context.show({ closed, ...countJson(count) }, () => describeCount(count));
       }),
     );
+}
+
+/** An election that was closed a moment ago lacks its last signature, which is no fault of the evidence. */
+async function untilClosingCheckpoint(
+  terminal: Terminal,
+  electionId: ElectionId,
+  directory: string,
+  waitMs: number,
+): Promise<void> {
+  await requireFolder(directory);
+  const store = new DirectoryStore({ directory });
+  const key = await pendingClosingCheckpoint(store, electionId);
+  if (key === undefined) return;
+  const deadline = performance.now() + waitMs;
+  if (waitMs > 0)
+    terminal.say(`waiting up to ${waitMs / 1000} s for the closing checkpoint to be published …`);
+  while (!(await store.get(key))) {
+    if (performance.now() >= deadline) {
+      throw new UnreachableError(
+        `nothing was counted: the closing checkpoint of ${electionId} is not yet published (${key}): try again`,
+      );
+    }
+    await sleep(POLL_MS);
+  }
 }
 
 export async function readShares(files: readonly string[]): Promise<TallyShare[]> {

@@ -112,7 +112,7 @@ export async function verifyElection(terminal: Terminal, options: VerifyOptions)
   return { report, log, evidence };
 }
 
-async function requireFolder(path: string): Promise<void> {
+export async function requireFolder(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   if (!found?.isDirectory()) throw new UnreachableError(`there is no evidence store in ${path}`);
 }
