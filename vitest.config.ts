@@ -1,4 +1,6 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+import { LongestFirst } from "./.ci/longest-first.ts";
 import { NODE_FLAGS } from "./deploy/local/service-process.ts";
 
 const everywhere = "{.ci,cmd,deploy,internal}/**";
@@ -9,6 +11,10 @@ export default defineConfig({
     // the options the services run with.
     pool: "forks",
     execArgv: NODE_FLAGS,
+    // By itself vitest leaves one core idle, which on two is half of them. Files that start servers have each their own,
+    // on ports of their own, and wait as much as they work.
+    maxWorkers: availableParallelism(),
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         extends: true,
@@ -24,8 +30,6 @@ export default defineConfig({
         test: {
           name: "integration",
           include: [`${everywhere}/*.integration.test.ts`, "internal/integration/**/*.test.ts"],
-          // Each file starts servers of its own; two at once would time each other out on two cores.
-          fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 180_000,
         },

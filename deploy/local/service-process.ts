@@ -8,6 +8,12 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** How Node runs everything of this project. That TLS is 1.3 and nothing else can be said to gRPC only in this way. */
 export const NODE_FLAGS = ["--tls-min-v1.3", "--disable-warning=ExperimentalWarning"];
 
+/**
+ * Where Node keeps what it compiled. It takes a third off the time a service needs to start. `npm ci` empties it, and where
+ * it cannot be written nothing is lost.
+ */
+export const COMPILE_CACHE = join(ROOT, "node_modules", ".cache", "node");
+
 export interface ServiceProcessOptions {
   /** The service, and the folder of its main below cmd/. */
   readonly name: string;
@@ -45,7 +51,12 @@ export class ServiceProcess extends ServerProcess {
     await mkdir(join(this.configFile, ".."), { recursive: true });
     await writeFile(this.configFile, `${JSON.stringify(this.config, null, 2)}\n`);
     const main = join(ROOT, "cmd", this.name, "main.ts");
-    return { file: process.execPath, args: [...NODE_FLAGS, main, "--config", this.configFile], cwd: ROOT };
+    return {
+      file: process.execPath,
+      args: [...NODE_FLAGS, main, "--config", this.configFile],
+      env: { NODE_COMPILE_CACHE: COMPILE_CACHE },
+      cwd: ROOT,
+    };
   }
 
   protected override isReady(): Promise<boolean> {

@@ -5,7 +5,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { NODE_FLAGS } from "../../deploy/local/service-process.ts";
+import { COMPILE_CACHE, NODE_FLAGS } from "../../deploy/local/service-process.ts";
 import type { Profile } from "../cli/profile.ts";
 import type { TestStack } from "./election-fixture.ts";
 
@@ -32,7 +32,7 @@ export function spawnPsephos(
   return spawn(process.execPath, [...NODE_FLAGS, MAIN, ...args], {
     cwd,
     // Dozens of processes compile the same modules.
-    env: { ...process.env, NODE_COMPILE_CACHE: join(ROOT, "node_modules", ".cache", "node"), ...env },
+    env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
 }

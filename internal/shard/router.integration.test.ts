@@ -428,7 +428,7 @@ describe("an instance that is stopped", () => {
     const began = performance.now();
     for (const voter of onPg1.slice(50, 150))
       expect(await router.vote(manifest, [voter])).toEqual(["UNAVAILABLE"]);
-    expect(performance.now() - began).toBeLessThan(1_000);
+    expect(performance.now() - began).toBeLessThan(5_000); // No vote but one may have waited out a time limit, of 3 s.
 
     const { heads, state } = await headsOf(router, manifest);
     expect(heads.map(({ shard }) => shard)).toEqual([0, 2, 4, 6, 8, 10, 12, 14]);
