@@ -63,6 +63,20 @@ function npmStart(...args: string[]): ChildProcess {
 }
 
 test.each([
+  ["Postgres is being made, to npm's whole process group", "initdb", -1],
+  ["the services start, to npm alone", "cmd/audit-service", 1],
+])("SIGINT while %s, leaves no process behind", async (_, command, group) => {
+  const npm = npmStart("--exit", "--ballots", String(BALLOTS));
+  const ended = once(npm, "exit");
+  npm.stdout?.resume();
+  npm.stderr?.resume();
+  await until(`${command} runs`, async () => (await ours()).some((process) => process.includes(command)));
+  process.kill(group * (npm.pid ?? 0), "SIGINT");
+  await ended;
+  await expectNobodyLeft();
+});
+
+test.each([
   ["npm's whole process group, as Ctrl-C at a terminal does", -1],
   ["npm alone", 1],
 ])("SIGINT in the midst of casting, to %s, leaves no process behind", async (_, group) => {
