@@ -44,6 +44,9 @@ function stockClient(options: StockClientOptions) {
   return new Client(options.address ?? mesh.address, channel, { "grpc.ssl_target_name_override": "test" });
 }
 
+/** Enough for a handshake and an answer on a machine that is busy. */
+const ANSWERED_MS = 1_500;
+
 describe("health", () => {
   const service = "grpc.health.v1.Health";
   const check = (name: string, files = tls) =>
@@ -90,22 +93,24 @@ describe("health", () => {
 
   test("is not waited for for ever", async () => {
     server.setServing(false);
-    expect(await rejection(waitForHealthy({ ...options(), timeoutMs: 300 }))).toMatchObject({
+    expect(await rejection(waitForHealthy({ ...options(), timeoutMs: ANSWERED_MS }))).toMatchObject({
       kind: "deadline-exceeded",
       message: expect.stringContaining("NOT_SERVING"),
     });
     server.setServing(true);
-    expect(await rejection(waitForHealthy({ ...options(), service: "x", timeoutMs: 300 }))).toMatchObject({
+    expect(
+      await rejection(waitForHealthy({ ...options(), service: "x", timeoutMs: ANSWERED_MS })),
+    ).toMatchObject({
       message: expect.stringContaining("NOT_FOUND"),
     });
     const nowhere = { ...options(), address: "127.0.0.1:1" };
-    expect(await rejection(waitForHealthy({ ...nowhere, timeoutMs: 300 }))).toMatchObject({
+    expect(await rejection(waitForHealthy({ ...nowhere, timeoutMs: ANSWERED_MS }))).toMatchObject({
       kind: "deadline-exceeded",
       message: expect.stringContaining("ECONNREFUSED"),
     });
     const began = performance.now();
     await rejection(waitForHealthy({ ...nowhere, signal: AbortSignal.timeout(50) }));
-    expect(performance.now() - began).toBeLessThan(2_000);
+    expect(performance.now() - began).toBeLessThan(10_000);
   });
 
   test("goes first when the server stops, and its watchers are told", async () => {
