@@ -111,13 +111,13 @@ describe("batches", () => {
     const other = electionId("test-2");
     router.add(testManifest({ electionId: other }));
     router.onAppend = async ({ electionId }, record) => {
-      if (electionId === ELECTION) await delay(200);
+      if (electionId === ELECTION) await delay(2_000);
       return record();
     };
     const slow = castMany(300);
     const started = performance.now();
     await batcher.append(other, vote("x"), inTime());
-    expect(performance.now() - started).toBeLessThan(150);
+    expect(performance.now() - started).toBeLessThan(1_500);
     await slow;
     expect(
       router.batches.filter(({ electionId }) => electionId === other).map(({ votes }) => votes.length),
@@ -279,14 +279,14 @@ describe("limits", () => {
   });
 
   test("retries end with the vote's deadline", async () => {
-    start({ retryDelayMs: 1_000 });
+    start({ retryDelayMs: 10_000 });
     router.onAppend = () => {
       throw lost();
     };
     const started = performance.now();
     const error = await refusalOf(cast(1, performance.now() + 100));
     expect(error.kind).toBe("unavailable");
-    expect(performance.now() - started).toBeLessThan(200);
+    expect(performance.now() - started).toBeLessThan(5_000);
     expect(router.batches).toHaveLength(1);
   });
 

@@ -59,7 +59,7 @@ describe("an election that exists", () => {
     router.close(ID);
     const closedAt = performance.now();
     while ((await elections.get(ID)).closingSince === null) await delay(10);
-    expect(performance.now() - closedAt).toBeLessThan(1_000);
+    expect(performance.now() - closedAt).toBeLessThan(2_000); // and a second for a machine that is busy
     const after = await elections.get(ID);
     expect(after.voterKey).toBe(before.voterKey);
     expect(after.sealer).toBe(before.sealer);

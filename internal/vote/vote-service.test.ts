@@ -252,7 +252,7 @@ describe("CastVote", () => {
     const started = performance.now();
     const error = await refusalOf(slow.caster.cast(vote(), 100));
     expect(error.kind).toBe("unavailable");
-    expect(performance.now() - started).toBeLessThan(500);
+    expect(performance.now() - started).toBeLessThan(5_000); // Half of one pause between attempts.
   });
 });
 
