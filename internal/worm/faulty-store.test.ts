@@ -22,11 +22,13 @@ test("lets calls through, and counts them", async () => {
   await using place = await newFaultyStore(() => undefined);
   const object = await place.faulty.put("a", utf8("x"));
   expect(await place.faulty.get("a", object.versionId)).toEqual(utf8("x"));
+  expect(await place.faulty.stat("a", object.versionId)).toMatchObject({ bytes: 1 });
   expect(await keys(place.faulty, "")).toEqual(["a"]);
   await place.faulty.put("b", utf8("x"));
   expect(place.faulty.operations).toEqual([
     { name: "put", key: "a", call: 1 },
     { name: "get", key: "a", call: 1 },
+    { name: "stat", key: "a", call: 1 },
     { name: "list", key: "", call: 1 },
     { name: "put", key: "b", call: 2 },
   ]);
@@ -62,6 +64,7 @@ test("reads fail too", async () => {
   await using place = await newFaultyStore(({ name }) => (name === "put" ? undefined : "before"));
   await place.faulty.put("a", utf8("x"));
   await expect(place.faulty.get("a")).rejects.toThrow(InjectedFault);
+  await expect(place.faulty.stat("a")).rejects.toThrow(InjectedFault);
   await expect(keys(place.faulty, "")).rejects.toThrow(InjectedFault);
   place.faulty.fault = () => "after";
   await expect(keys(place.faulty, "")).rejects.toThrow(InjectedFault);

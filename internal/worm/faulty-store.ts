@@ -1,5 +1,5 @@
 // For tests: a store that fails where it is told to, in the ways in which a store can.
-import type { ObjectStore, StoredObject } from "./object-store.ts";
+import type { ObjectInfo, ObjectStore, StoredObject } from "./object-store.ts";
 
 /**
  * - `before`: the call rejects and nothing has happened.
@@ -10,7 +10,7 @@ import type { ObjectStore, StoredObject } from "./object-store.ts";
 export type Fault = "before" | "after" | "hang" | "late";
 
 export interface Operation {
-  readonly name: "put" | "get" | "list";
+  readonly name: "put" | "get" | "stat" | "list";
   /** The key, or the prefix of a `list`. */
   readonly key: string;
   /** Counts the calls of this name from 1. */
@@ -33,7 +33,7 @@ export class FaultyStore implements ObjectStore {
   /** Every call so far, in order. */
   readonly operations: Operation[] = [];
   readonly #store: ObjectStore;
-  readonly #calls = { put: 0, get: 0, list: 0 };
+  readonly #calls = { put: 0, get: 0, stat: 0, list: 0 };
   readonly #released = Promise.withResolvers<void>();
 
   constructor(options: FaultyStoreOptions) {
@@ -47,6 +47,10 @@ export class FaultyStore implements ObjectStore {
 
   get(key: string, versionId?: string): Promise<Uint8Array | undefined> {
     return this.#run("get", key, () => this.#store.get(key, versionId));
+  }
+
+  stat(key: string, versionId?: string): Promise<ObjectInfo | undefined> {
+    return this.#run("stat", key, () => this.#store.stat(key, versionId));
   }
 
   /** Faulty at its start, or after its last key. */
@@ -63,7 +67,7 @@ export class FaultyStore implements ObjectStore {
     this.#released.resolve();
   }
 
-  async #run<T>(name: "put" | "get", key: string, call: () => Promise<T>): Promise<T> {
+  async #run<T>(name: "put" | "get" | "stat", key: string, call: () => Promise<T>): Promise<T> {
     const { fault, error } = this.#next(name, key);
     if (fault === undefined) return call();
     if (fault === "after") await call();

@@ -37,6 +37,16 @@ export function objectStoreContract(name: string, newPlace: () => Promise<Place>
       }
     });
 
+    test("stat says of an object what put answered", async () => {
+      await using place = await newPlace();
+      const body = utf8("psephos");
+      const { key, versionId, sha256: hash, bytes } = await place.open().put("a/b", body);
+      const expected = { key, versionId, sha256: hash, bytes, access: "available", storageClass: "STANDARD" };
+      expect(await place.open().stat("a/b")).toMatchObject(expected);
+      expect(await place.open().stat("a/b", versionId)).toMatchObject(expected);
+      for (const missing of ["a", "a/b/c", "a/c"]) expect(await place.open().stat(missing)).toBeUndefined();
+    });
+
     test("an object may be empty", async () => {
       await using place = await newPlace();
       const object = await place.open().put("empty", new Uint8Array());
@@ -174,6 +184,7 @@ export function objectStoreContract(name: string, newPlace: () => Promise<Place>
       const store = place.open();
       await expect(store.put(key, utf8("x"))).rejects.toThrow(ObjectKeyError);
       await expect(store.get(key)).rejects.toThrow(ObjectKeyError);
+      await expect(store.stat(key)).rejects.toThrow(ObjectKeyError);
       expect(await keys(store, "")).toEqual([]);
     });
 

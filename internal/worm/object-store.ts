@@ -10,6 +10,24 @@ export interface StoredObject {
   readonly retainUntil: Date | null;
 }
 
+/** COMPLIANCE: nobody can delete the version before its date. GOVERNANCE: whoever has the permission to bypass it can. */
+export type RetentionMode = "COMPLIANCE" | "GOVERNANCE";
+
+/** What a store says of one version of an object. It is the store's word: only reading the bytes proves them. */
+export interface ObjectInfo {
+  readonly key: string;
+  readonly versionId: string;
+  readonly bytes: number;
+  /** Lower-case hex; undefined where the store keeps none, as for an object that another program put without one. */
+  readonly sha256: string | undefined;
+  /** The lock on this version; null where there is none, or where the store cannot lock. */
+  readonly retention: { readonly mode: RetentionMode; readonly until: Date } | null;
+  /** Whether `get` can read it now, or it is in a cold tier: "archived" needs a restore request, "restoring" has one. */
+  readonly access: "available" | "archived" | "restoring";
+  /** In the words of S3: "STANDARD", "GLACIER", "DEEP_ARCHIVE" … */
+  readonly storageClass: string;
+}
+
 /**
  * Write-once storage. This is the contract that a directory and S3 with Object Lock both keep, and callers may rely on
  * nothing else:
@@ -38,10 +56,19 @@ export interface ObjectStore {
    * The bytes of an object, or undefined when there is none. With a `versionId` that `put` answered: the bytes of that
    * version, whatever has happened to the key since.
    *
-   * @throws ObjectCorruptError  the store itself can tell that the bytes are no longer those that were put
-   * @throws ObjectKeyError      the key is malformed
+   * @throws ObjectCorruptError   the store itself can tell that the bytes are no longer those that were put
+   * @throws ObjectArchivedError  the object is in a cold tier and has to be restored first
+   * @throws ObjectKeyError       the key is malformed
    */
   get(key: string, versionId?: string): Promise<Uint8Array | undefined>;
+
+  /**
+   * What the store says of the object that `get` would read; undefined when there is none.
+   *
+   * @throws ObjectCorruptError  as `get` does
+   * @throws ObjectKeyError      the key is malformed
+   */
+  stat(key: string, versionId?: string): Promise<ObjectInfo | undefined>;
 
   /**
    * Every key that starts with `prefix` (`""` for all), in ascending order of its bytes. It holds a page or a folder of
@@ -70,6 +97,17 @@ export class ObjectCorruptError extends Error {
 
   constructor(key: string, what: string) {
     super(`object ${key} ${what}`);
+    this.key = key;
+  }
+}
+
+/** The object is in a cold tier, from which it cannot be read at once. Not lost: an operator has it restored. */
+export class ObjectArchivedError extends Error {
+  override readonly name = "ObjectArchivedError";
+  readonly key: string;
+
+  constructor(key: string) {
+    super(`object ${key} is archived; it can be read some hours after a restore request`);
     this.key = key;
   }
 }

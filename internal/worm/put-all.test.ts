@@ -14,6 +14,7 @@ function gatedStore() {
         open.set(key, { resolve: () => resolve(object), reject });
       }),
     get: () => Promise.resolve(undefined),
+    stat: () => Promise.resolve(undefined),
     list: async function* () {},
   };
   return { open, store };
