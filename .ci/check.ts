@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { findNatsServer } from "../deploy/local/nats-binary.ts";
 import { postgresBinaries } from "../deploy/local/postgres-binaries.ts";
+import { findS3Server, S3_IMPLEMENTATIONS } from "../deploy/local/s3-binaries.ts";
 import { NODE_FLAGS } from "../deploy/local/service-process.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -50,14 +51,17 @@ let failed = 0;
 const only = process.argv.slice(2);
 const wanted = (name: string) => only.length === 0 || only.some((prefix) => name.startsWith(prefix));
 
-// A first run compiles nats-server for a minute: meanwhile everything that needs no server.
+// A first run compiles nats-server and two S3 servers, for five minutes on two cores: meanwhile everything that needs no server.
 const servers = wanted("integration") ? outsidePrograms() : undefined;
-servers?.catch(() => {}); // Its failure is reported when its turn comes.
+const s3Servers = wanted("integration") ? findS3Servers() : undefined;
+for (const found of [servers, s3Servers]) found?.catch(() => {}); // A failure is reported when its turn comes.
 for (const check of QUICK) if (wanted(check.name)) await report(check);
 if (wanted("unit")) await vitest("unit");
-if (servers !== undefined) {
+if (servers !== undefined && s3Servers !== undefined) {
   const ready = await report({ name: "outside programs", run: () => servers }, CI);
-  if (ready) await vitest("integration");
+  const s3Ready = await report({ name: "S3 servers", run: () => s3Servers }, CI);
+  if (!s3Ready && !CI) console.log("skipped: the tests over S3 (s3-*.test.ts), for they need them");
+  if (ready) await vitest("integration", s3Ready ? [] : ["--exclude", "**/s3-*.test.ts"]);
   else if (!CI) console.log("skipped: integration, for it needs them");
 }
 console.log(`${passed} passed, ${failed} failed`);
@@ -136,13 +140,27 @@ async function outsidePrograms(): Promise<string> {
   return `${version.trim()}, nats-server ${nats.version}`;
 }
 
+/** Without them the rest can still be tested: where there is no Go, they cannot be built. */
+async function findS3Servers(): Promise<string> {
+  const found = await Promise.all(S3_IMPLEMENTATIONS.map((implementation) => findS3Server(implementation)));
+  return found.map(({ implementation, version }) => `${implementation} ${version}`).join(", ");
+}
+
 /** Runs a project of vitest.config.ts and counts each of its tests. */
-async function vitest(project: "unit" | "integration"): Promise<void> {
+async function vitest(project: "unit" | "integration", options: readonly string[] = []): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "psephos-vitest-"));
   try {
     const file = join(folder, "report.json");
     const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-    const args = [...NODE_FLAGS, "node_modules/vitest/vitest.mjs", "run", "--project", project, ...reporters];
+    const args = [
+      ...NODE_FLAGS,
+      "node_modules/vitest/vitest.mjs",
+      "run",
+      "--project",
+      project,
+      ...options,
+      ...reporters,
+    ];
     const child = spawn(process.execPath, args, {
       cwd: ROOT,
       env: ENV,

