@@ -112,6 +112,34 @@ export class ObjectArchivedError extends Error {
   }
 }
 
+/** The place where the objects are to go does not lock them: nothing put there would be evidence. */
+export class ObjectLockError extends Error {
+  override readonly name = "ObjectLockError";
+}
+
+/**
+ * Why a store could not do what it was asked: "credentials", which it does not know or which have expired; "access",
+ * which it denies; "throttled"; "unreachable"; "failed", its own error; "refused", a request it does not take.
+ */
+export type StoreFailure = "credentials" | "access" | "throttled" | "unreachable" | "failed" | "refused";
+
+/**
+ * The store could not be asked, or said no for a reason that has nothing to do with what it holds. It may pass with
+ * time or with a repair, so what was asked is worth asking again. The message is for operators and holds no secret.
+ */
+export class ObjectStoreError extends Error {
+  override readonly name = "ObjectStoreError";
+  readonly failure: StoreFailure;
+  /** The store's own word for it, such as S3's "ExpiredToken". */
+  readonly code: string;
+
+  constructor(failure: StoreFailure, code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.failure = failure;
+    this.code = code;
+  }
+}
+
 /** A key, or an object, outside of what every store takes: a mistake of the caller. */
 export class ObjectKeyError extends RangeError {
   override readonly name = "ObjectKeyError";

@@ -1,0 +1,104 @@
+import type { S3Client } from "@aws-sdk/client-s3";
+import { type Clock, systemClock } from "../core/clock.ts";
+import { ObjectArchivedError, ObjectCorruptError } from "./object-store.ts";
+import { CONNECTIONS } from "./s3-client.ts";
+import { asStoreError, failureOf } from "./s3-failure.ts";
+
+const ATTEMPTS = 5;
+const FIRST_DELAY_MS = 100;
+const LONGEST_DELAY_MS = 5_000;
+/** After "slow down", which concerns all calls to a bucket and not only the one that was told so. */
+const FIRST_PAUSE_MS = 500;
+
+/**
+ * All that is asked of S3 goes through here, and is tried again here and nowhere below: so many calls at once, up to
+ * five attempts each, with full jitter between them; and a server that asks to be called more slowly is left alone by
+ * every call for a while, not by one.
+ */
+export class S3Calls {
+  readonly #client: S3Client;
+  readonly #clock: Clock;
+  readonly #slots = new Slots(CONNECTIONS);
+  /** Until when nothing is sent, by performance.now(), which no set clock moves. */
+  #pausedUntil = 0;
+
+  constructor(options: { readonly client: S3Client; readonly clock?: Clock | undefined }) {
+    this.#client = options.client;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /**
+   * Runs `call`, which sends one request and reads all of its answer.
+   *
+   * @param action  what it is for in a sentence that begins "S3 did not …", such as "read a/b"
+   * @throws ObjectStoreError  after the last attempt, or at once where another would end alike
+   */
+  async run<T>(action: string, call: (client: S3Client) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      await this.#pause();
+      try {
+        return await this.#attempt(call);
+      } catch (error) {
+        if (isAnswer(error)) throw error;
+        const failure = failureOf(error);
+        const doubled = 2 ** (attempt - 1);
+        if (failure.kind === "throttled")
+          this.#slowDown((0.5 + Math.random() / 2) * FIRST_PAUSE_MS * doubled);
+        if (!failure.retry || attempt === ATTEMPTS) throw asStoreError(action, failure, error);
+        await this.#clock.sleep(Math.random() * Math.min(FIRST_DELAY_MS * doubled, LONGEST_DELAY_MS));
+      }
+    }
+  }
+
+  /** The server's time as far as it is known: a clock that is wrong here must not shorten what is kept there. */
+  now(): Date {
+    return new Date(this.#clock.nowMicros() / 1000 + this.#client.config.systemClockOffset);
+  }
+
+  async #attempt<T>(call: (client: S3Client) => Promise<T>): Promise<T> {
+    using _slot = await this.#slots.take();
+    return await call(this.#client);
+  }
+
+  #slowDown(ms: number): void {
+    this.#pausedUntil = Math.max(this.#pausedUntil, performance.now() + ms);
+  }
+
+  async #pause(): Promise<void> {
+    while (performance.now() < this.#pausedUntil) {
+      await this.#clock.sleep(this.#pausedUntil - performance.now());
+    }
+  }
+}
+
+/** What `call` itself has made of S3's answer, and mistakes of this program, which another attempt would repeat. */
+function isAnswer(error: unknown): boolean {
+  return [ObjectCorruptError, ObjectArchivedError, TypeError, RangeError].some(
+    (type) => error instanceof type,
+  );
+}
+
+/** So many at a time; the others wait in the order they came. */
+class Slots {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  async take(): Promise<Disposable> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((go) => this.#waiting.push(go));
+    let taken = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!taken) return;
+        taken = false;
+        const next = this.#waiting.shift();
+        if (next) next();
+        else this.#free++;
+      },
+    };
+  }
+}

@@ -1,0 +1,266 @@
+// What differs from a directory: locks, versions, and other people who may write.
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  PutObjectCommand,
+  type PutObjectCommandInput,
+} from "@aws-sdk/client-s3";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { S3_IMPLEMENTATIONS } from "../../deploy/local/s3-binaries.ts";
+import { utf8 } from "../core/bytes.ts";
+import { keys, objectStoreContract } from "./object-store.contract.ts";
+import {
+  MAX_OBJECT_BYTES,
+  ObjectConflictError,
+  ObjectCorruptError,
+  ObjectLockError,
+  ObjectStoreError,
+} from "./object-store.ts";
+import type { S3Store, S3StoreOptions } from "./s3-store.ts";
+import type { ObjectVersion } from "./s3-versions.ts";
+import { TestS3 } from "./test-s3.ts";
+
+const DAY_MS = 86_400_000;
+
+describe.each(S3_IMPLEMENTATIONS)("S3Store over %s", (implementation) => {
+  let s3: TestS3;
+  let bucket: string;
+  let places = 0;
+
+  beforeAll(async () => {
+    s3 = await TestS3.start(implementation);
+    bucket = await s3.createBucket();
+  });
+
+  afterAll(() => s3?.[Symbol.asyncDispose]());
+
+  /** An empty place in the bucket, and what its administrator does there. */
+  function newPlace() {
+    const prefix = `place-${++places}`;
+    const stores = new AsyncDisposableStack();
+    const name = (key: string) => ({ Bucket: bucket, Key: `${prefix}/${key}` });
+    return {
+      prefix,
+      open: (options: Partial<S3StoreOptions> = {}): S3Store =>
+        stores.use(s3.store(bucket, { prefix, ...options })),
+      write: (key: string, text: string, more: Partial<PutObjectCommandInput> = {}) =>
+        s3.client.send(new PutObjectCommand({ ...name(key), Body: utf8(text), ...more })),
+      hide: (key: string) => s3.client.send(new DeleteObjectCommand(name(key))),
+      deleteVersion: (key: string, VersionId: string) =>
+        s3.client.send(new DeleteObjectCommand({ ...name(key), VersionId, BypassGovernanceRetention: true })),
+      head: (key: string, VersionId: string) =>
+        s3.client.send(new HeadObjectCommand({ ...name(key), VersionId, ChecksumMode: "ENABLED" })),
+      current: (key: string) => s3.client.send(new GetObjectCommand(name(key))),
+      [Symbol.asyncDispose]: () => stores.disposeAsync(),
+    };
+  }
+
+  objectStoreContract("S3Store", async () => newPlace());
+
+  test.each(["COMPLIANCE", "GOVERNANCE"] as const)(
+    "an object is locked with %s, as put says",
+    async (mode) => {
+      await using place = newPlace();
+      const before = Date.now();
+      const store = place.open({ retention: { mode, days: 2 } });
+      for (const key of ["first", "second"]) {
+        const { versionId, retainUntil, sha256 } = await store.put(key, utf8("x"));
+        const until = retainUntil?.getTime() ?? 0;
+        expect(until % 1000).toBe(0);
+        expect(until).toBeGreaterThan(before + 2 * DAY_MS - 1000);
+        expect(until).toBeLessThanOrEqual(Date.now() + 2 * DAY_MS);
+        expect(await store.stat(key)).toMatchObject({ sha256, retention: { mode, until: retainUntil } });
+        const head = await place.head(key, versionId);
+        expect(head.ObjectLockMode).toBe(mode);
+        expect(head.ObjectLockRetainUntilDate).toEqual(retainUntil);
+        expect(head.ChecksumSHA256).toBe(Buffer.from(sha256, "hex").toString("base64"));
+      }
+    },
+  );
+
+  test("a repeated put answers the first one's retention, whatever the setting is now", async () => {
+    await using place = newPlace();
+    const first = await place.open({ retention: { days: 2 } }).put("a/x", utf8("x"));
+    expect(await place.open({ retention: { days: 9, mode: "GOVERNANCE" } }).put("a/x", utf8("x"))).toEqual(
+      first,
+    );
+  });
+
+  test("a newer version on top changes nothing", async () => {
+    await using place = newPlace();
+    const known = place.open();
+    const { versionId } = await known.put("a/x", utf8("true"));
+    const fake = await place.write("a/x", "fake");
+    expect(await (await place.current("a/x")).Body?.transformToString()).toBe("fake");
+    for (const store of [known, place.open()]) {
+      expect(await store.get("a/x")).toEqual(utf8("true"));
+      expect(await store.get("a/x", versionId)).toEqual(utf8("true"));
+      expect(await store.get("a/x", fake.VersionId)).toEqual(utf8("fake"));
+      expect(await store.stat("a/x")).toMatchObject({ versionId, bytes: 4 });
+      expect(await keys(store, "")).toEqual(["a/x"]);
+      expect(await store.put("a/x", utf8("true"))).toMatchObject({ versionId });
+      await expect(store.put("a/x", utf8("fake"))).rejects.toThrow(ObjectConflictError);
+    }
+    expect(await versions(known)).toEqual([`a/x ${fake.VersionId} latest`, `a/x ${versionId}`]);
+  });
+
+  test("a delete marker on top hides nothing", async () => {
+    await using place = newPlace();
+    const known = place.open();
+    const { versionId } = await known.put("a/x", utf8("true"));
+    const { VersionId: marker } = await place.hide("a/x");
+    await expect(place.current("a/x")).rejects.toThrow();
+    for (const store of [known, place.open(), place.open()]) {
+      // The put first: a reader would have told the store what is there.
+      await expect(store.put("a/x", utf8("else"))).rejects.toThrow(ObjectConflictError);
+      expect(await store.put("a/x", utf8("true"))).toMatchObject({ versionId });
+      expect(await store.get("a/x")).toEqual(utf8("true"));
+      expect(await store.get("a/x", versionId)).toEqual(utf8("true"));
+      expect(await store.get("a/x", marker)).toBeUndefined();
+      expect(await store.stat("a/x")).toMatchObject({ versionId });
+      expect(await keys(store, "a/")).toEqual(["a/x"]);
+    }
+    expect(await versions(known)).toEqual([`a/x ${marker} marker latest`, `a/x ${versionId}`]);
+  });
+
+  test("versions and markers are listed newest first", async () => {
+    await using place = newPlace();
+    const store = place.open();
+    const first = await store.put("a", utf8("1"));
+    const second = await place.write("a", "2");
+    const marker = await place.hide("a");
+    const third = await place.write("a", "3");
+    const beside = await place.write("a-b", "beside");
+    expect(await versions(store)).toEqual([
+      `a ${third.VersionId} latest`,
+      // A server whose dates are whole seconds does not say which of these was first.
+      ...(await versions(store)).filter(
+        (line) => line.includes(String(marker.VersionId)) || line.includes(String(second.VersionId)),
+      ),
+      `a ${first.versionId}`,
+      `a-b ${beside.VersionId} latest`,
+    ]);
+    expect(await versions(store)).toHaveLength(5);
+  });
+
+  test("an object that another program put without a checksum is compared by its bytes", async () => {
+    await using place = newPlace();
+    const { VersionId: versionId } = await place.write("a/x", "same", {
+      ContentMD5: "UKhMCtmV1y5ufPxbhUljUg==",
+    });
+    const store = place.open();
+    expect(await store.stat("a/x")).toMatchObject({ sha256: undefined, retention: null });
+    expect(await store.put("a/x", utf8("same"))).toMatchObject({ versionId, retainUntil: null });
+    await expect(store.put("a/x", utf8("else"))).rejects.toThrow(ObjectConflictError);
+  });
+
+  test("what was first and is deleted is no longer there, also for a store that knew it", async () => {
+    await using place = newPlace();
+    const { VersionId: first = "" } = await place.write("a", "first");
+    const { VersionId: second = "" } = await place.write("a", "second");
+    const store = place.open();
+    expect(await store.get("a")).toEqual(utf8("first"));
+    await place.deleteVersion("a", first);
+    expect(await store.get("a")).toEqual(utf8("second"));
+    expect(await store.get("a", first)).toBeUndefined();
+    await place.deleteVersion("a", second);
+    expect(await store.get("a")).toBeUndefined();
+    expect(await store.put("a", utf8("third"))).toMatchObject({ bytes: 5 });
+  });
+
+  test.each([
+    "nonexistent",
+    "0",
+    "null",
+    "01M804SV7D2R7Y6XAH0T81WGAS",
+    "9d1d461e-b80f-4e09-9062-8018201b0b0e",
+  ])("there is no version %s", async (versionId) => {
+    await using place = newPlace();
+    const store = place.open();
+    await store.put("a", utf8("x"));
+    expect(await store.get("a", versionId)).toBeUndefined();
+    expect(await store.stat("a", versionId)).toBeUndefined();
+    expect(await store.get("b", versionId)).toBeUndefined();
+  });
+
+  test("an object too large to be one is not read into memory", async () => {
+    await using place = newPlace();
+    await place.write("huge", "x".repeat(MAX_OBJECT_BYTES + 1));
+    await expect(place.open().get("huge")).rejects.toThrow(ObjectCorruptError);
+  });
+
+  test("what other programs put beside is not listed", async () => {
+    await using place = newPlace();
+    const store = place.open();
+    await store.put("a/b", utf8("x"));
+    for (const name of ["README.md", "a b", "a/.hidden", "a/é+%2F", "z\u{1F5F3}"])
+      await place.write(name, "x");
+    expect(await keys(store, "")).toEqual(["a/b"]);
+    expect(await keys(store, "a/")).toEqual(["a/b"]);
+  });
+
+  test("a listing goes on after its first page, also between versions of one name", async () => {
+    await using place = newPlace();
+    const names = Array.from({ length: 1_010 }, (_, i) => `k${String(i).padStart(4, "0")}`);
+    const write = async (list: readonly string[]) => {
+      for (let i = 0; i < list.length; i += 64)
+        await Promise.all(list.slice(i, i + 64).map((name) => place.write(name, name)));
+    };
+    await write(names);
+    await write(names.slice(0, 500).map(() => "k0500")); // Its versions lie across the first page's end.
+    const store = place.open();
+    expect(await keys(store, "")).toEqual(names);
+    expect(await store.get("k0500")).toEqual(utf8("k0500"));
+    const all = await versions(store);
+    expect(all).toHaveLength(1_510);
+    expect(new Set(all).size).toBe(1_510);
+  });
+
+  test("a bucket without Object Lock is refused, and so is one that is not there", async () => {
+    const unlocked = await s3.createBucket({ lock: false });
+    const { open } = await import("./s3-store.ts").then(({ S3Store }) => S3Store);
+    const options = { ...s3.connection, bucket: unlocked };
+    await expect(open(options)).rejects.toThrow(ObjectLockError);
+    await expect(open(options)).rejects.toThrow(`bucket ${unlocked} has no Object Lock`);
+    await expect(open({ ...options, bucket: "psephos-none" })).rejects.toThrow(
+      "there is no bucket psephos-none",
+    );
+    await using store = s3.store(unlocked);
+    await expect(store.put("a", utf8("x"))).rejects.toThrow(ObjectLockError);
+    expect(await versions(store)).toEqual([]);
+  });
+
+  test("wrong credentials are an error that says so, and passes once they are right", async () => {
+    const { accessKeyId, secretAccessKey } = s3.connection.credentials;
+    const wrong = [
+      { accessKeyId: "nobody-knows-me", secretAccessKey },
+      { accessKeyId, secretAccessKey: "not-this-one" },
+    ];
+    for (const credentials of wrong) {
+      await using store = s3.store(bucket, { credentials });
+      const calls = [store.put("a", utf8("x")), store.get("a", "v"), store.stat("a", "v"), keys(store, "")];
+      for (const result of await Promise.allSettled(calls)) {
+        const error = result.status === "rejected" ? result.reason : undefined;
+        expect(error).toBeInstanceOf(ObjectStoreError);
+        expect(error).toMatchObject({ failure: "credentials" });
+        expect(String(error)).toContain("does not take the credentials");
+        expect(JSON.stringify([error, error.stack, error.cause])).not.toContain(credentials.secretAccessKey);
+      }
+    }
+    let current = wrong[1];
+    const credentials = async () => ({ ...(current ?? s3.connection.credentials), expiration: new Date() });
+    await using store = s3.store(bucket, { credentials, prefix: "renewed" });
+    await expect(store.put("a", utf8("x"))).rejects.toThrow(ObjectStoreError);
+    current = undefined;
+    expect(await store.put("a", utf8("x"))).toMatchObject({ bytes: 1 });
+  });
+});
+
+async function versions(store: S3Store): Promise<string[]> {
+  const lines: string[] = [];
+  const line = ({ key, versionId, deleteMarker, latest }: ObjectVersion) =>
+    [key, versionId, ...(deleteMarker ? ["marker"] : []), ...(latest ? ["latest"] : [])].join(" ");
+  for await (const version of store.listVersions("")) lines.push(line(version));
+  return lines;
+}
