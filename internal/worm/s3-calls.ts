@@ -9,6 +9,8 @@ const FIRST_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 5_000;
 /** After "slow down", which concerns all calls to a bucket and not only the one that was told so. */
 const FIRST_PAUSE_MS = 500;
+/** The SDK reads the server's clock from whole seconds that were some time on their way. */
+const SKEW_MS = 60_000;
 
 /**
  * All that is asked of S3 goes through here, and is tried again here and nowhere below: so many calls at once, up to
@@ -50,9 +52,10 @@ export class S3Calls {
     }
   }
 
-  /** The server's time as far as it is known: a clock that is wrong here must not shorten what is kept there. */
+  /** The time, by the server's clock where ours is wrong: that must not shorten what is kept there. */
   now(): Date {
-    return new Date(this.#clock.nowMicros() / 1000 + this.#client.config.systemClockOffset);
+    const { systemClockOffset: offset } = this.#client.config;
+    return new Date(this.#clock.nowMicros() / 1000 + (Math.abs(offset) < SKEW_MS ? 0 : offset));
   }
 
   async #attempt<T>(call: (client: S3Client) => Promise<T>): Promise<T> {

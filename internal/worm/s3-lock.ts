@@ -1,4 +1,4 @@
-import { GetObjectLockConfigurationCommand } from "@aws-sdk/client-s3";
+import { GetObjectLockConfigurationCommand, HeadBucketCommand } from "@aws-sdk/client-s3";
 import { type ObjectInfo, ObjectLockError, type RetentionMode } from "./object-store.ts";
 import type { S3Calls } from "./s3-calls.ts";
 import { hasS3Code } from "./s3-failure.ts";
@@ -80,9 +80,22 @@ export class BucketLock {
       if (hasS3Code(error, "NoSuchBucket")) throw new ObjectLockError(`there is no bucket ${bucket}`);
       if (!hasS3Code(error, ...UNLOCKED)) throw error;
     }
+    if (!(await this.#exists())) throw new ObjectLockError(`there is no bucket ${bucket}`);
     throw new ObjectLockError(
       `bucket ${bucket} has no Object Lock: whatever is put there can be deleted. Object Lock is best given to a ` +
         "bucket when it is created; many servers cannot add it later",
     );
+  }
+
+  /** Some servers say of a bucket that is not there only that it has no Object Lock. */
+  async #exists(): Promise<boolean> {
+    const action = `say whether there is a bucket ${this.#bucket}`;
+    const command = new HeadBucketCommand({ Bucket: this.#bucket });
+    try {
+      await this.#calls.run(action, (client) => client.send(command));
+      return true;
+    } catch (error) {
+      return !hasS3Code(error, "NotFound");
+    }
   }
 }

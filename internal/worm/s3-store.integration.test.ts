@@ -17,7 +17,7 @@ import {
   ObjectLockError,
   ObjectStoreError,
 } from "./object-store.ts";
-import type { S3Store, S3StoreOptions } from "./s3-store.ts";
+import { S3Store, type S3StoreOptions } from "./s3-store.ts";
 import type { ObjectVersion } from "./s3-versions.ts";
 import { TestS3 } from "./test-s3.ts";
 
@@ -132,23 +132,28 @@ describe.each(S3_IMPLEMENTATIONS)("S3Store over %s", (implementation) => {
     const marker = await place.hide("a");
     const third = await place.write("a", "3");
     const beside = await place.write("a-b", "beside");
-    expect(await versions(store)).toEqual([
+    const lines = await versions(store);
+    expect(lines.toSorted()).toEqual(
+      [
+        `a ${third.VersionId} latest`,
+        `a ${marker.VersionId} marker`,
+        `a ${second.VersionId}`,
+        `a ${first.versionId}`,
+        `a-b ${beside.VersionId} latest`,
+      ].sort(),
+    );
+    // Where among the versions a marker stands, a server whose dates are whole seconds does not say.
+    expect(lines.filter((line) => !line.includes("marker"))).toEqual([
       `a ${third.VersionId} latest`,
-      // A server whose dates are whole seconds does not say which of these was first.
-      ...(await versions(store)).filter(
-        (line) => line.includes(String(marker.VersionId)) || line.includes(String(second.VersionId)),
-      ),
+      `a ${second.VersionId}`,
       `a ${first.versionId}`,
       `a-b ${beside.VersionId} latest`,
     ]);
-    expect(await versions(store)).toHaveLength(5);
   });
 
   test("an object that another program put without a checksum is compared by its bytes", async () => {
     await using place = newPlace();
-    const { VersionId: versionId } = await place.write("a/x", "same", {
-      ContentMD5: "UKhMCtmV1y5ufPxbhUljUg==",
-    });
+    const { VersionId: versionId } = await place.write("a/x", "same", {});
     const store = place.open();
     expect(await store.stat("a/x")).toMatchObject({ sha256: undefined, retention: null });
     expect(await store.put("a/x", utf8("same"))).toMatchObject({ versionId, retainUntil: null });
@@ -212,18 +217,15 @@ describe.each(S3_IMPLEMENTATIONS)("S3Store over %s", (implementation) => {
     const store = place.open();
     expect(await keys(store, "")).toEqual(names);
     expect(await store.get("k0500")).toEqual(utf8("k0500"));
-    const all = await versions(store);
-    expect(all).toHaveLength(1_510);
-    expect(new Set(all).size).toBe(1_510);
+    expect(new Set(await versions(store)).size).toBe(1_510);
   });
 
   test("a bucket without Object Lock is refused, and so is one that is not there", async () => {
     const unlocked = await s3.createBucket({ lock: false });
-    const { open } = await import("./s3-store.ts").then(({ S3Store }) => S3Store);
     const options = { ...s3.connection, bucket: unlocked };
-    await expect(open(options)).rejects.toThrow(ObjectLockError);
-    await expect(open(options)).rejects.toThrow(`bucket ${unlocked} has no Object Lock`);
-    await expect(open({ ...options, bucket: "psephos-none" })).rejects.toThrow(
+    await expect(S3Store.open(options)).rejects.toThrow(ObjectLockError);
+    await expect(S3Store.open(options)).rejects.toThrow(`bucket ${unlocked} has no Object Lock`);
+    await expect(S3Store.open({ ...options, bucket: "psephos-none" })).rejects.toThrow(
       "there is no bucket psephos-none",
     );
     await using store = s3.store(unlocked);
@@ -237,9 +239,11 @@ describe.each(S3_IMPLEMENTATIONS)("S3Store over %s", (implementation) => {
       { accessKeyId: "nobody-knows-me", secretAccessKey },
       { accessKeyId, secretAccessKey: "not-this-one" },
     ];
+    // One server looks at the form of a version id before it looks at the credentials.
+    const id = "9d1d461e-b80f-4e09-9062-8018201b0b0e";
     for (const credentials of wrong) {
       await using store = s3.store(bucket, { credentials });
-      const calls = [store.put("a", utf8("x")), store.get("a", "v"), store.stat("a", "v"), keys(store, "")];
+      const calls = [store.put("a", utf8("x")), store.get("a", id), store.stat("a", id), keys(store, "")];
       for (const result of await Promise.allSettled(calls)) {
         const error = result.status === "rejected" ? result.reason : undefined;
         expect(error).toBeInstanceOf(ObjectStoreError);
