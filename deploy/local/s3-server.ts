@@ -18,8 +18,8 @@ export interface LocalS3Options {
 
 /** How one implementation is started. */
 interface Recipe {
-  /** Answers 200 when it is ready. */
-  readonly readyPath: string;
+  /** A request without credentials, and how it is answered by a server that is ready. */
+  readonly ready: { readonly path: string; readonly status: number };
   readonly command: (place: Place) => Promise<Omit<Command, "file">>;
 }
 
@@ -101,7 +101,8 @@ export class LocalS3 extends ServerProcess {
 
   protected override async isReady(): Promise<boolean> {
     const ca = await readFile(this.caFile, "utf8");
-    return (await statusOf(`${this.endpoint}${RECIPES[this.implementation].readyPath}`, ca)) === 200;
+    const { path, status } = RECIPES[this.implementation].ready;
+    return (await statusOf(`${this.endpoint}${path}`, ca)) === status;
   }
 }
 
@@ -115,7 +116,7 @@ export interface S3Connection {
 
 const RECIPES: Readonly<Record<S3Implementation, Recipe>> = {
   versitygw: {
-    readyPath: "/healthz",
+    ready: { path: "/healthz", status: 200 },
     command: async ({ folder, address, tls, secret }) => {
       // Buckets are folders below `data`, so what is not a bucket must be elsewhere.
       const [data, versions, iam] = await folders(folder, "data", "versions", "iam");
@@ -137,7 +138,8 @@ const RECIPES: Readonly<Record<S3Implementation, Recipe>> = {
     },
   },
   minio: {
-    readyPath: "/minio/health/ready",
+    // Its own health check calls it ready while it still answers "not initialized" to everything.
+    ready: { path: "/", status: 403 },
     command: async ({ folder, address, tls, secret }) => {
       const [data, certificates] = await folders(folder, "data", "certificates");
       // It looks for its certificate under these names.

@@ -17,8 +17,8 @@ export interface Place extends AsyncDisposable {
   open(): ObjectStore;
 }
 
-/** Declares the tests of the contract for the stores that `newPlace` gives. */
-export function objectStoreContract(name: string, newPlace: () => Promise<Place>): void {
+/** Declares the tests of the contract for the stores that `newPlace` gives. `runs` is how many places one property takes. */
+export function objectStoreContract(name: string, newPlace: () => Promise<Place>, { runs = 40 } = {}): void {
   describe(`${name} keeps the contract of ObjectStore`, () => {
     test("what was put is read back, by any store over the same place", async () => {
       await using place = await newPlace();
@@ -150,7 +150,7 @@ export function objectStoreContract(name: string, newPlace: () => Promise<Place>
           const expected = present.filter((key) => key.startsWith(prefix)).sort();
           expect(await keys(store, prefix)).toEqual(expected);
         }),
-        { numRuns: 40 },
+        { numRuns: runs },
       );
     });
 

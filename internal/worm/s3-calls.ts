@@ -68,9 +68,8 @@ export class S3Calls {
   }
 
   async #pause(): Promise<void> {
-    while (performance.now() < this.#pausedUntil) {
-      await this.#clock.sleep(this.#pausedUntil - performance.now());
-    }
+    const left = this.#pausedUntil - performance.now();
+    if (left > 0) await this.#clock.sleep(left);
   }
 }
 

@@ -91,9 +91,10 @@ function localFailure(error: unknown): Failure {
   if (name === "CredentialsProviderError") {
     return { kind: "credentials", code: name, retry: false, detail: "there are none" };
   }
-  // Not even a proxy's error page can be read as XML.
-  const garbled = error instanceof Error && "$metadata" in error;
-  if (garbled) return { kind: "failed", code, retry: true, detail: "its answer makes no sense" };
+  // An answer that is no XML, such as a proxy's page: the SDK adds what it had of it.
+  if (error instanceof Error && "$response" in error && error.$response !== undefined) {
+    return { kind: "failed", code, retry: true, detail: "its answer makes no sense" };
+  }
   const detail = error instanceof Error ? printable(error.message) : code;
   return { kind: "unreachable", code, retry: true, detail: detail === "" ? code : detail };
 }

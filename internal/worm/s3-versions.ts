@@ -1,4 +1,5 @@
 import { ListObjectVersionsCommand, type ListObjectVersionsCommandOutput } from "@aws-sdk/client-s3";
+import { ObjectStoreError } from "./object-store.ts";
 import type { S3Calls } from "./s3-calls.ts";
 
 /** One version of an object, or a delete marker, which hides all versions before it from whoever names none. */
@@ -29,13 +30,15 @@ const REMEMBERED_FOLDERS = 64;
 export class S3Versions {
   readonly #calls: S3Calls;
   readonly #bucket: string;
+  readonly #pageSize: number;
   /** First versions by name, the one used longest ago in front. */
   readonly #first = new Map<string, string>();
   readonly #hiddenIn = new Map<string, Promise<ReadonlySet<string>>>();
 
-  constructor(options: { readonly calls: S3Calls; readonly bucket: string }) {
+  constructor(options: { readonly calls: S3Calls; readonly bucket: string; readonly pageSize?: number }) {
     this.#calls = options.calls;
     this.#bucket = options.bucket;
+    this.#pageSize = options.pageSize ?? 1_000; // As much as S3 gives.
   }
 
   /** The first version's id; undefined where there is none. It may be one that has been deleted since it was learnt. */
@@ -103,11 +106,17 @@ export class S3Versions {
    */
   async *list(prefix: string, delimiter?: string): AsyncIterable<ObjectVersion> {
     let position: Position | undefined = {};
+    let last: ObjectVersion | undefined;
     while (position !== undefined) {
       const page: ListObjectVersionsCommandOutput = await this.#page(prefix, delimiter, position);
       const plain = page.EncodingType === "url" ? decodeName : (name: string) => name;
-      yield* inOrder(versionsOf(page, plain));
-      position = page.IsTruncated === true ? nextPosition(page, plain) : undefined;
+      for (const version of inOrder(versionsOf(page, plain))) {
+        // Some servers begin a page with what the page before ended with.
+        if (version.key === last?.key && version.versionId === last.versionId) continue;
+        yield version;
+        last = version;
+      }
+      position = page.IsTruncated === true ? nextPosition(page, plain, position) : undefined;
     }
   }
 
@@ -115,6 +124,7 @@ export class S3Versions {
     const input = {
       Bucket: this.#bucket,
       Prefix: prefix,
+      MaxKeys: this.#pageSize,
       // XML cannot hold every name that somebody may put beside ours, and one that it cannot would stop the listing.
       EncodingType: "url" as const,
       ...(delimiter === undefined ? {} : { Delimiter: delimiter }),
@@ -130,10 +140,22 @@ interface Position {
   readonly VersionIdMarker?: string;
 }
 
-function nextPosition(page: ListObjectVersionsCommandOutput, plain: (name: string) => string): Position {
+function nextPosition(
+  page: ListObjectVersionsCommandOutput,
+  plain: (name: string) => string,
+  { KeyMarker, VersionIdMarker }: Position,
+): Position {
   const { NextKeyMarker: name, NextVersionIdMarker: version } = page;
-  if (name === undefined) throw new Error("S3 cut a listing off without saying where it goes on");
-  return { KeyMarker: plain(name), ...(version ? { VersionIdMarker: version } : {}) };
+  const next: Position =
+    name === undefined ? {} : { KeyMarker: plain(name), ...(version ? { VersionIdMarker: version } : {}) };
+  if (next.KeyMarker === KeyMarker && next.VersionIdMarker === VersionIdMarker) {
+    throw new ObjectStoreError(
+      "failed",
+      "NoProgress",
+      "S3 cut a listing off and does not say where it goes on",
+    );
+  }
+  return next;
 }
 
 function versionsOf(page: ListObjectVersionsCommandOutput, plain: (name: string) => string): ObjectVersion[] {

@@ -18,7 +18,7 @@ export interface Asked {
   readonly operation: string;
   /** Everything after the bucket. */
   readonly key: string;
-  /** Counts all requests from 1. */
+  /** Counts the requests in the log from 1. */
   readonly call: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
@@ -45,10 +45,11 @@ export class TestS3Proxy implements AsyncDisposable {
   fault: (asked: Asked) => S3Fault | undefined | Promise<S3Fault | undefined> = () => undefined;
   /** Everything asked so far, and when. */
   readonly log: (Asked & { readonly at: number })[] = [];
+  mostAtOnce = 0;
+  #atOnce = 0;
   readonly #server: Server;
   readonly #target: URL;
   readonly #agent: Agent;
-  #calls = 0;
 
   private constructor(server: Server, { endpoint, ca }: S3Connection) {
     this.#server = server;
@@ -86,14 +87,17 @@ export class TestS3Proxy implements AsyncDisposable {
   async #handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(incoming.url ?? "/", this.endpoint);
     const [, , ...key] = decodeURIComponent(pathname).split("/");
+    const body = await buffer(incoming);
     const asked = {
       operation: operationOf(incoming.method ?? "", searchParams),
       key: key.join("/"),
-      call: ++this.#calls,
+      call: this.log.length + 1,
       headers: incoming.headers,
-      body: await buffer(incoming),
+      body,
     };
     this.log.push({ ...asked, at: performance.now() });
+    this.mostAtOnce = Math.max(this.mostAtOnce, ++this.#atOnce);
+    outgoing.once("close", () => this.#atOnce--);
     const fault = await this.fault(asked);
     if (fault === "hang") return;
     if (fault === "before") return void outgoing.destroy();
@@ -101,23 +105,23 @@ export class TestS3Proxy implements AsyncDisposable {
       outgoing.writeHead(fault.status, { date: new Date().toUTCString(), ...fault.headers });
       return void outgoing.end(asked.operation.startsWith("Head") ? undefined : fault.body);
     }
-    const { statusCode = 500, headers, body } = await this.#forward(incoming, asked.body);
+    const { statusCode = 500, headers, answer } = await this.#forward(incoming, body);
     if (fault === "after") return void outgoing.destroy();
     outgoing.writeHead(statusCode, headers);
     if (fault === "cut") {
-      outgoing.write(body.subarray(0, body.length / 2));
+      outgoing.write(answer.subarray(0, answer.length / 2));
       await sleep(20); // Or nothing of it would have left.
       return void outgoing.destroy();
     }
     if (fault === "slow") {
-      const piece = Math.ceil(body.length / 10);
-      for (let at = 0; at < body.length; at += piece) {
-        outgoing.write(body.subarray(at, at + piece));
+      const piece = Math.ceil(answer.length / 10);
+      for (let at = 0; at < answer.length; at += piece) {
+        outgoing.write(answer.subarray(at, at + piece));
         await sleep(20);
       }
       return void outgoing.end();
     }
-    outgoing.end(body);
+    outgoing.end(answer);
   }
 
   async #forward({ method, url, headers }: IncomingMessage, body: Buffer) {
@@ -127,7 +131,7 @@ export class TestS3Proxy implements AsyncDisposable {
     call.end(body);
     const [answer]: IncomingMessage[] = await once(call, "response");
     if (!answer) throw new Error("no answer");
-    return { statusCode: answer.statusCode, headers: answer.headers, body: await buffer(answer) };
+    return { statusCode: answer.statusCode, headers: answer.headers, answer: await buffer(answer) };
   }
 }
 

@@ -1,0 +1,416 @@
+// Everything between us and S3 goes wrong, once and for good, before the server has done what was asked and after. The
+// server is real, and so is what it does; a proxy before it decides what becomes of requests and answers.
+import { PutObjectCommand, type PutObjectCommandInput } from "@aws-sdk/client-s3";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { utf8 } from "../core/bytes.ts";
+import { systemClock } from "../core/clock.ts";
+import { keys } from "./object-store.contract.ts";
+import {
+  ObjectArchivedError,
+  ObjectConflictError,
+  ObjectCorruptError,
+  ObjectLockError,
+  ObjectStoreError,
+  type StoreFailure,
+} from "./object-store.ts";
+import type { S3Store, S3StoreOptions } from "./s3-store.ts";
+import { TestS3 } from "./test-s3.ts";
+import { type Answer, type Asked, type S3Fault, s3Error, TestS3Proxy } from "./test-s3-proxy.ts";
+
+const body = utf8("evidence");
+const slowDown = s3Error(503, "SlowDown", "Please reduce your request rate.");
+/** Pauses end at once: what they are is looked at, not waited for. */
+const noPauses = { ...systemClock, sleep: async () => {} };
+
+let s3: TestS3;
+let proxy: TestS3Proxy;
+let bucket: string;
+let stores: AsyncDisposableStack;
+let places = 0;
+
+beforeAll(async () => {
+  s3 = await TestS3.start("minio");
+  proxy = await TestS3Proxy.to(s3.connection);
+  bucket = await s3.createBucket();
+  stores = new AsyncDisposableStack();
+});
+
+afterAll(async () => {
+  await stores?.disposeAsync();
+  await proxy?.[Symbol.asyncDispose]();
+  await s3?.[Symbol.asyncDispose]();
+});
+
+beforeEach(() => {
+  proxy.fault = () => undefined;
+  proxy.take();
+});
+
+function newPlace() {
+  const prefix = `place-${++places}`;
+  return {
+    prefix,
+    open: (options: Partial<S3StoreOptions> = {}): S3Store => {
+      const timeouts = { connectMs: 500, answerMs: 200 };
+      const way = { endpoint: proxy.endpoint, ca: undefined, clock: noPauses, timeouts };
+      return stores.use(s3.store(bucket, { ...way, prefix, ...options }));
+    },
+  };
+}
+
+function only(operation: string, fault: S3Fault) {
+  return (asked: Asked) => (asked.operation === operation ? fault : undefined);
+}
+
+async function versionCount(store: S3Store, key: string): Promise<number> {
+  let count = 0;
+  for await (const version of store.listVersions(key)) if (version.key === key) count++;
+  return count;
+}
+
+describe("requests", () => {
+  test("one for a put, one for a read by version, and few more where more has to be known", async () => {
+    const { open } = newPlace();
+    const store = open();
+    const { versionId } = await store.put("e/first", body);
+    const first = [
+      "GetObjectLockConfiguration",
+      "ListObjectVersions",
+      "PutObject",
+      "HeadObject",
+      "PutObject",
+    ];
+    expect(proxy.take()).toEqual(first);
+    const second = await store.put("e/second", body);
+    expect(proxy.take()).toEqual(["PutObject"]);
+    await store.get("e/second", second.versionId);
+    await store.get("e/second");
+    expect(proxy.take()).toEqual(["GetObject", "GetObject"]);
+    await store.put("e/second", body);
+    expect(proxy.take()).toEqual(["HeadObject"]);
+    await store.put("f/third", body);
+    expect(proxy.take()).toEqual(["ListObjectVersions", "PutObject"]); // A folder it has not looked into.
+
+    const reader = open();
+    expect(await reader.get("e/first")).toEqual(body);
+    expect(proxy.take()).toEqual(["ListObjectVersions", "GetObject"]);
+    expect(await keys(reader, "e/")).toEqual(["e/first", "e/second"]);
+    for (const key of ["e/first", "e/second"]) await reader.get(key);
+    expect(proxy.take()).toEqual(["ListObjectVersions", "GetObject", "GetObject"]);
+
+    expect(await open().put("e/first", body)).toMatchObject({ versionId });
+    expect(proxy.take()).toEqual([...first.slice(0, 3), "ListObjectVersions", "HeadObject"]);
+  });
+
+  test("a put says what is to be locked, with a checksum and a condition", async () => {
+    await newPlace().open().put("a", body);
+    const [put] = proxy.log.filter(({ operation }) => operation === "PutObject");
+    expect(put?.headers).toMatchObject({
+      "if-none-match": "*",
+      "x-amz-checksum-sha256": "7oJQ+3bglLNLRx8Tpz275R0a4ULp31nXwNMewg8KCo4=",
+      "x-amz-object-lock-mode": "COMPLIANCE",
+    });
+    expect(put?.headers["x-amz-checksum-crc32"]).toBeUndefined();
+  });
+
+  test("so many at once, and no more", async () => {
+    const store = newPlace().open({ timeouts: undefined });
+    await store.put("a", body);
+    proxy.mostAtOnce = 0;
+    await Promise.all(Array.from({ length: 300 }, () => store.get("a")));
+    expect(proxy.mostAtOnce).toBeGreaterThan(16);
+    expect(proxy.mostAtOnce).toBeLessThanOrEqual(64);
+  });
+});
+
+describe("a fault that passes", () => {
+  test.each<[string, S3Fault]>([
+    ["the connection breaking before", "before"],
+    ["the connection breaking after", "after"],
+    ["no answer", "hang"],
+    ["slow down", slowDown],
+    ["an error of the server", s3Error(500, "InternalError")],
+    ["a proxy's page", { status: 502, body: "<html>Bad Gateway</html>" }],
+    ["an answer that is no XML", { status: 500, body: "oops" }],
+  ])("at any request of a put is not seen by its caller: %s", async (_, fault) => {
+    let faults = 0;
+    for (let at = 1; ; at++) {
+      const { open } = newPlace();
+      const store = open();
+      proxy.take();
+      proxy.fault = ({ call }) => (call === at ? fault : undefined);
+      const object = await store.put("e-1/votes/x", body);
+      if (proxy.log.length < at) break;
+      faults++;
+      const where = `${proxy.log[at - 1]?.operation}, request ${at}`;
+      expect(object, where).toMatchObject({ bytes: 8, retainUntil: expect.any(Date) });
+      for (const again of [store, open()]) {
+        expect(await again.put("e-1/votes/x", body), where).toEqual(object);
+        expect(await again.get("e-1/votes/x", object.versionId), where).toEqual(body);
+        await expect(again.put("e-1/votes/x", utf8("else")), where).rejects.toThrow(ObjectConflictError);
+      }
+      expect(await versionCount(store, "e-1/votes/x"), where).toBe(1);
+    }
+    expect(faults).toBe(5);
+  });
+
+  test.each<S3Fault>(["before", "after", "cut", "hang", slowDown])(
+    "of a read is not seen: %j",
+    async (fault) => {
+      const { open } = newPlace();
+      const { versionId } = await open().put("a", body);
+      for (const operation of ["GetObject", "HeadObject", "ListObjectVersions"]) {
+        let left = 2;
+        proxy.fault = (asked) => (asked.operation === operation && left-- > 0 ? fault : undefined);
+        const store = open();
+        expect(await store.get("a")).toEqual(body);
+        expect(await store.stat("a")).toMatchObject({ versionId });
+        expect(await keys(open(), "")).toEqual(["a"]);
+        expect(left).toBeLessThan(fault === "cut" && operation === "HeadObject" ? 2 : 1);
+      }
+    },
+  );
+
+  test("crossed conditional writes are tried again", async () => {
+    const store = newPlace().open();
+    let left = 3;
+    proxy.fault = ({ operation }) =>
+      operation === "PutObject" && left-- > 0 ? s3Error(409, "ConditionalRequestConflict") : undefined;
+    expect(await store.put("a", body)).toMatchObject({ bytes: 8 });
+  });
+
+  test("a slow answer is waited for as long as it goes on", async () => {
+    const { open } = newPlace();
+    const text = "x".repeat(100_000);
+    await open().put("a", utf8(text));
+    proxy.fault = only("GetObject", "slow");
+    expect(await open().get("a")).toEqual(utf8(text));
+    expect(proxy.take().filter((operation) => operation === "GetObject")).toHaveLength(1);
+  });
+});
+
+describe("a fault that stays", () => {
+  test.each<[StoreFailure, number, S3Fault]>([
+    ["unreachable", 5, "before"],
+    ["unreachable", 5, "after"],
+    ["unreachable", 5, "hang"],
+    ["throttled", 5, slowDown],
+    ["failed", 5, s3Error(500, "InternalError")],
+    ["refused", 1, s3Error(400, "EntityTooLarge")],
+    ["access", 1, s3Error(403, "AccessDenied", "explicit deny in a resource-based policy")],
+    ["credentials", 1, s3Error(400, "ExpiredToken", "The provided token has expired.")],
+  ])(
+    "is reported as %s after %d attempts, and the put can be repeated: %j",
+    async (failure, attempts, fault) => {
+      const { open } = newPlace();
+      const store = open();
+      for (const operation of ["PutObject", "GetObjectLockConfiguration", "ListObjectVersions"]) {
+        const fresh = open();
+        proxy.take();
+        proxy.fault = only(operation, fault);
+        const key = `e/${operation.toLowerCase()}`;
+        const failed = fresh.put(key, body);
+        await expect(failed).rejects.toThrow(ObjectStoreError);
+        await expect(failed).rejects.toMatchObject({ failure });
+        expect(proxy.take().filter((name) => name === operation)).toHaveLength(attempts);
+        proxy.fault = () => undefined;
+        expect(await fresh.put(key, body)).toMatchObject({ bytes: 8 });
+        expect(await versionCount(store, key)).toBeLessThanOrEqual(2); // The one that tries the server out.
+      }
+    },
+  );
+
+  test("a bare HEAD says no more than 400: the reason is asked for", async () => {
+    const { open } = newPlace();
+    const { versionId } = await open().put("a", body);
+    proxy.fault = () => s3Error(400, "ExpiredToken", "The provided token has expired.");
+    await expect(open().stat("a", versionId)).rejects.toThrow(/credentials.*\(ExpiredToken, HTTP 400\)/);
+    proxy.fault = () => s3Error(403, "AccessDenied", "no");
+    await expect(open().stat("a", versionId)).rejects.toThrow(/do not permit it \(AccessDenied/);
+    proxy.fault = only("HeadObject", { status: 400 });
+    await expect(open().stat("a", versionId)).rejects.toThrow(ObjectStoreError);
+  });
+
+  test("no error holds what was signed with, or what a server repeats of it", async () => {
+    const { secretAccessKey } = s3.connection.credentials;
+    const credentials = { accessKeyId: "key-id", secretAccessKey, sessionToken: "session-token-of-the-test" };
+    const faults: S3Fault[] = [
+      s3Error(403, "SignatureDoesNotMatch", `You sent ${secretAccessKey} session-token-of-the-test`),
+      s3Error(400, "ExpiredToken", "session-token-of-the-test"),
+      "before",
+    ];
+    for (const fault of faults) {
+      proxy.fault = () => fault;
+      const error: unknown = await newPlace()
+        .open({ credentials })
+        .put("a", body)
+        .catch((reason: unknown) => reason);
+      if (!(error instanceof ObjectStoreError)) throw error;
+      const all = [
+        error.message,
+        error.stack,
+        JSON.stringify(error),
+        JSON.stringify(error.cause ?? null),
+      ].join();
+      expect(all).not.toContain(secretAccessKey);
+      expect(all).not.toContain("session-token-of-the-test");
+    }
+  });
+
+  test("a slow-down holds every call back, not only the one that was told", async () => {
+    const slept: number[] = [];
+    const clock = { ...systemClock, sleep: async (ms: number) => void slept.push(ms) };
+    const { open } = newPlace();
+    const store = open({ clock });
+    await store.put("a", body);
+    await store.put("b", body);
+    let told = false;
+    proxy.fault = ({ key }) => {
+      if (told || !key.endsWith("/a")) return undefined;
+      told = true;
+      return slowDown;
+    };
+    slept.length = 0;
+    await store.get("a");
+    expect(slept).toHaveLength(2); // The pause between attempts, and what is left of the pause of all.
+    slept.length = 0;
+    await store.get("b");
+    expect(slept).toHaveLength(1);
+    expect(slept[0]).toBeGreaterThan(100);
+    expect(slept[0]).toBeLessThanOrEqual(500);
+  });
+});
+
+describe("a server without conditional writes", () => {
+  /** Does what the client asks, but for the condition, which the client's signature covers and the proxy cannot drop. */
+  async function overwrite({ operation, key, headers, body: Body }: Asked): Promise<Answer | undefined> {
+    if (operation !== "PutObject") return undefined;
+    const input: PutObjectCommandInput = {
+      Bucket: bucket,
+      Key: key,
+      Body,
+      ChecksumSHA256: String(headers["x-amz-checksum-sha256"]),
+      ObjectLockMode: headers["x-amz-object-lock-mode"] === "GOVERNANCE" ? "GOVERNANCE" : "COMPLIANCE",
+      ObjectLockRetainUntilDate: new Date(String(headers["x-amz-object-lock-retain-until-date"])),
+    };
+    const { VersionId = "" } = await s3.client.send(new PutObjectCommand(input));
+    return { status: 200, headers: { "x-amz-version-id": VersionId } };
+  }
+
+  const notImplemented = (asked: Asked) =>
+    asked.headers["if-none-match"] === undefined ? undefined : s3Error(501, "NotImplemented");
+
+  test.each([
+    ["ignoring the header", overwrite],
+    ["refusing the header", notImplemented],
+  ])("%s: the first of many writers is the object", async (_, fault) => {
+    const { open } = newPlace();
+    proxy.fault = fault;
+    const [one, two] = [open(), open()];
+    await Promise.all([one.put("e/one", body), two.put("e/two", body)]); // Each has tried the server out.
+
+    const equal = await Promise.all(
+      Array.from({ length: 8 }, (_, i) => (i % 2 ? one : two).put("e/equal", body)),
+    );
+    expect(new Set(equal.map((object) => JSON.stringify(object))).size).toBe(1);
+    const others = await Promise.allSettled(
+      Array.from({ length: 8 }, (_, i) => (i % 2 ? one : two).put("e/other", utf8(`writer ${i}`))),
+    );
+    const winners = others.flatMap((result, i) => (result.status === "fulfilled" ? [i] : []));
+    expect(winners).toHaveLength(1);
+    for (const result of others) {
+      if (result.status === "rejected") expect(result.reason).toBeInstanceOf(ObjectConflictError);
+    }
+    for (const store of [one, open()])
+      expect(await store.get("e/other")).toEqual(utf8(`writer ${winners[0]}`));
+    await expect(open().put("e/equal", utf8("else"))).rejects.toThrow(ObjectConflictError);
+    expect(await open().put("e/equal", body)).toEqual(equal[0]);
+  });
+
+  test("a put whose answer is lost is one object all the same", async () => {
+    const { open } = newPlace();
+    proxy.fault = overwrite;
+    const store = open();
+    await store.put("e/first", body);
+    let lost = false;
+    proxy.fault = async (asked) => {
+      const answer = await overwrite(asked);
+      if (answer === undefined || lost) return answer;
+      lost = true;
+      return "before";
+    };
+    const object = await store.put("e/lost", body);
+    expect(lost).toBe(true);
+    expect(await versionCount(store, "e/lost")).toBe(2);
+    expect(await open().put("e/lost", body)).toEqual(object);
+  });
+});
+
+describe("a server that says", () => {
+  const about = { "content-length": "8", "x-amz-version-id": "v" };
+
+  test("nothing of the lock that it was asked for is not believed", async () => {
+    const { open } = newPlace();
+    proxy.fault = only("HeadObject", { status: 200, headers: about });
+    const refused = open().put("a", body);
+    await expect(refused).rejects.toThrow(ObjectLockError);
+    await expect(refused).rejects.toThrow(/retention COMPLIANCE until .*, and S3 shows none/);
+    const shorter = {
+      "x-amz-object-lock-mode": "COMPLIANCE",
+      "x-amz-object-lock-retain-until-date": "2030-01-01T00:00:00Z",
+    };
+    proxy.fault = only("HeadObject", { status: 200, headers: { ...about, ...shorter } });
+    await expect(open().put("b", body)).rejects.toThrow("S3 shows COMPLIANCE until 2030-01-01T00:00:00.000Z");
+  });
+
+  test("that it keeps no versions is refused", async () => {
+    proxy.fault = only("PutObject", { status: 200 });
+    await expect(newPlace().open().put("a", body)).rejects.toThrow(ObjectLockError);
+  });
+
+  test("other bytes than their checksum's is corrupt", async () => {
+    const checksum = { "x-amz-checksum-sha256": "7oJQ+3bglLNLRx8Tpz275R0a4ULp31nXwNMewg8KCo4=" };
+    proxy.fault = only("GetObject", { status: 200, headers: checksum, body: "evidencf" });
+    await expect(newPlace().open().get("a", "v")).rejects.toThrow(ObjectCorruptError);
+    proxy.fault = only("GetObject", { status: 200, headers: checksum, body: "evidence" });
+    expect(await newPlace().open().get("a", "v")).toEqual(body);
+  });
+
+  test.each<[string, Record<string, string>]>([
+    ["available", {}],
+    ["available", { "x-amz-storage-class": "STANDARD_IA" }],
+    ["available", { "x-amz-storage-class": "GLACIER_IR" }],
+    ["archived", { "x-amz-storage-class": "GLACIER" }],
+    ["archived", { "x-amz-storage-class": "DEEP_ARCHIVE" }],
+    ["archived", { "x-amz-storage-class": "INTELLIGENT_TIERING", "x-amz-archive-status": "ARCHIVE_ACCESS" }],
+    ["restoring", { "x-amz-storage-class": "GLACIER", "x-amz-restore": 'ongoing-request="true"' }],
+    [
+      "available",
+      {
+        "x-amz-storage-class": "DEEP_ARCHIVE",
+        "x-amz-restore": 'ongoing-request="false", expiry-date="Fri, 21 Dec 2012 00:00:00 GMT"',
+      },
+    ],
+  ])("of a cold tier, is %s with %j", async (access, headers) => {
+    proxy.fault = only("HeadObject", { status: 200, headers: { ...about, ...headers } });
+    const storageClass = headers["x-amz-storage-class"] ?? "STANDARD";
+    expect(await newPlace().open().stat("a", "v")).toMatchObject({ access, storageClass, bytes: 8 });
+  });
+
+  test("that an object is archived has it restored, on request", async () => {
+    const { prefix, open } = newPlace();
+    const store = open();
+    const { versionId } = await store.put("a", body);
+    proxy.fault = only("GetObject", s3Error(403, "InvalidObjectState"));
+    await expect(store.get("a")).rejects.toThrow(ObjectArchivedError);
+    proxy.take();
+    for (const answer of [{ status: 202 }, { status: 200 }, s3Error(409, "RestoreAlreadyInProgress")]) {
+      proxy.fault = only("RestoreObject", answer);
+      await store.requestRestore("a", versionId, 7);
+    }
+    expect(proxy.log[0]).toMatchObject({ operation: "RestoreObject", key: `${prefix}/a` });
+    expect(String(proxy.log[0]?.body)).toMatch(/<Days>7<\/Days>.*<Tier>Standard<\/Tier>/);
+    proxy.fault = () => undefined; // This server has no cold tier.
+    await expect(store.requestRestore("a", versionId, 7)).rejects.toMatchObject({ failure: "refused" });
+  });
+});
