@@ -30,7 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "internal/tlog": ["internal/core"],
   "internal/ballot": ["internal/core"],
   "internal/telemetry": ["internal/core"],
-  "internal/evidence": ["internal/core", "internal/ballot"],
+  "internal/evidence": ["internal/core", "internal/tlog", "internal/ballot"],
   "internal/config": ["internal/core", "internal/telemetry"],
   "internal/http": ["internal/core", "internal/telemetry"],
   // Adapters, which see of a service the ports they fit.

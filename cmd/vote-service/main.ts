@@ -4,6 +4,7 @@ import { ElectionService } from "../../gen/ts/psephos/vote/v1/election_pb.js";
 import { VoteService } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
 import { formatAddress, grpcTls } from "../../internal/config/fields.ts";
 import { runService, type ServiceContext } from "../../internal/config/run-service.ts";
+import { readSecretFile } from "../../internal/config/secret-file.ts";
 import { systemClock as clock } from "../../internal/core/clock.ts";
 import { ServiceError } from "../../internal/core/errors.ts";
 import { CallMetrics } from "../../internal/grpc/call-metrics.ts";
@@ -18,7 +19,6 @@ import { type VoteServiceConfig, voteServiceConfig } from "../../internal/vote/c
 import { createElectionService } from "../../internal/vote/election-service.ts";
 import { ElectionDirectory } from "../../internal/vote/elections.ts";
 import { createVoteService } from "../../internal/vote/vote-service.ts";
-import { readVoterSecret } from "../../internal/vote/voter-secret.ts";
 import { listenHttp } from "./http-edge.ts";
 
 /** Of the ten seconds that a process has to stop (run-service.ts). */
@@ -35,7 +35,7 @@ async function start({
   const resources = new AsyncDisposableStack();
   const tls = grpcTls(config.tls);
   const calls = new CallMetrics({ metrics });
-  const voterSecret = await readVoterSecret(config.voter_secret_file);
+  const voterSecret = await readSecretFile(config.voter_secret_file);
 
   const { method } = ShardRouterService;
   const transport = createGrpcTransport({

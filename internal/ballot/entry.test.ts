@@ -26,6 +26,12 @@ describe("golden vectors", () => {
     expect(vectors.entries.votes[0]).toHaveLength(2 * 43);
   });
 
+  test("event", () => {
+    const { document_hash, entry } = vectors.entries.event;
+    const eventHash = asHash(fromHex(document_hash));
+    expect(toHex(encodeEntry({ type: "event", eventHash }))).toBe(entry);
+  });
+
   test("closing", () => {
     const heads = genesisHeads(manifestHash, 16).map((head) => {
       const last = vectors.records[3];
@@ -46,6 +52,7 @@ const entries: fc.Arbitrary<LogEntry> = fc.oneof(
     sequence: sequences.filter((value) => value > 0),
     recordHash: hashes,
   }),
+  fc.record({ type: fc.constant("event" as const), eventHash: hashes }),
   fc
     .array(fc.record({ sequence: sequences, hash: hashes }), { minLength: 1, maxLength: 256 })
     .map((heads) => closingEntry(heads)),
@@ -93,7 +100,10 @@ test("whatever decodes has exactly that encoding", () => {
 
 test.each([
   ["nothing", ""],
-  ["the kept type 0x03", `03${"00".repeat(32)}`],
+  ["type 0x00", `00${"00".repeat(32)}`],
+  ["type 0x05", `05${"00".repeat(32)}`],
+  ["an event entry without its last byte", vectors.entries.event.entry.slice(0, -2)],
+  ["an event entry with a byte more", `${vectors.entries.event.entry}00`],
   ["a manifest entry without its last byte", vectors.entries.manifest.slice(0, -2)],
   ["a vote with sequence 0", `020000${"00".repeat(8)}${"11".repeat(32)}`],
   ["a vote of shard 256", `020100${"00".repeat(7)}01${"11".repeat(32)}`],

@@ -1,5 +1,5 @@
 // The entries of the public log: leaf data that stands for votes and shows neither voter nor choice.
-// docs/spec.md, "Log entry". The first byte is the type; 0x03 is kept free.
+// docs/spec.md, "Log entry". The first byte is the type.
 import { concat, readU64, u16, u64 } from "../core/bytes.ts";
 import { MAX_SHARDS, type Sequence, type ShardId, sequence, shardId } from "../core/ids.ts";
 import { asHash, HASH_SIZE, type Hash } from "../core/sha256.ts";
@@ -21,6 +21,13 @@ export interface VoteEntry {
   readonly recordHash: Hash;
 }
 
+/** Something that happened to the election's storage, not a vote: `0x03 ‖ event_hash[32]`. */
+export interface EventEntry {
+  readonly type: "event";
+  /** SHA-256 of the event document, which the evidence has. */
+  readonly eventHash: Hash;
+}
+
 /** The last entry of a closed log: `0x04 ‖ u16 shards ‖ shards × (u64 final_sequence ‖ head_hash[32]) ‖ u64 total`. */
 export interface ClosingEntry {
   readonly type: "closing";
@@ -28,13 +35,15 @@ export interface ClosingEntry {
   readonly totalVotes: number;
 }
 
-export type LogEntry = ManifestEntry | VoteEntry | ClosingEntry;
+export type LogEntry = ManifestEntry | VoteEntry | EventEntry | ClosingEntry;
 
 const MANIFEST = 0x01;
 const VOTE = 0x02;
+const EVENT = 0x03;
 const CLOSING = 0x04;
 const MANIFEST_SIZE = 1 + HASH_SIZE;
 const VOTE_SIZE = 1 + 2 + 8 + HASH_SIZE;
+const EVENT_SIZE = 1 + HASH_SIZE;
 const HEAD_SIZE = 8 + HASH_SIZE;
 
 /** The entry that stands for a record. */
@@ -54,6 +63,8 @@ export function encodeEntry(entry: LogEntry): Uint8Array {
       return concat(Uint8Array.of(MANIFEST), entry.manifestHash);
     case "vote":
       return concat(Uint8Array.of(VOTE), u16(entry.shard), u64(entry.sequence), entry.recordHash);
+    case "event":
+      return concat(Uint8Array.of(EVENT), entry.eventHash);
     case "closing": {
       const heads = entry.shardHeads.flatMap((head) => [u64(head.sequence), head.hash]);
       return concat(Uint8Array.of(CLOSING), u16(entry.shardHeads.length), ...heads, u64(entry.totalVotes));
@@ -84,6 +95,9 @@ function decode(bytes: Uint8Array): LogEntry {
       if (number === 0) throw new RangeError("sequences begin at 1");
       return { type: "vote", shard, sequence: number, recordHash: hashAt(bytes, 11) };
     }
+    case EVENT:
+      expectSize(bytes, EVENT_SIZE);
+      return { type: "event", eventHash: hashAt(bytes, 1) };
     case CLOSING: {
       const shards = view.getUint16(1);
       if (shards < 1 || shards > MAX_SHARDS) throw new RangeError(`${shards} shards`);

@@ -192,12 +192,14 @@ limits["hash"] = record_hash(
     limits["revision"], bytes.fromhex(limits["sealed_choice"]), limits["cast_at"],
 ).hex()
 
+event_hash = sha256(b"stands for an event document")
 heads = [(len(records), previous) if shard == SHARD else (0, genesis(shard)) for shard in range(SHARDS)]
 entries = {
     "manifest": (b"\x01" + manifest_hash).hex(),
     "votes": [
         (b"\x02" + struct.pack(">HQ", SHARD, r["sequence"]) + bytes.fromhex(r["hash"])).hex() for r in records
     ],
+    "event": {"document_hash": event_hash.hex(), "entry": (b"\x03" + event_hash).hex()},
     "closing": (
         b"\x04" + struct.pack(">H", SHARDS) + b"".join(struct.pack(">Q", n) + h for n, h in heads)
         + struct.pack(">Q", len(records))

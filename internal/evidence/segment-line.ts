@@ -38,6 +38,7 @@ export interface SegmentHeader {
 export type SegmentEntry =
   | ManifestEntry
   | { readonly type: "vote"; readonly record: VoteRecord }
+  | { readonly type: "event" /** The event document. */; readonly note: string }
   | ClosingEntry;
 
 export function writeHeader(header: SegmentHeader): string {
@@ -75,6 +76,8 @@ export function writeEntry(entry: SegmentEntry): string {
         hash: toHex(record.hash),
       });
     }
+    case "event":
+      return JSON.stringify({ type: "event", note: entry.note });
     case "closing":
       return JSON.stringify({
         type: "closing",
@@ -145,10 +148,14 @@ const voteJson = z
     }),
   );
 
+const eventJson = z
+  .strictObject({ type: z.literal("event"), note: z.string().min(1) })
+  .transform((line): SegmentEntry => ({ type: "event", note: line.note }));
+
 const closingJson = z
   .strictObject({ type: z.literal("closing"), shard_heads: shardHeads, total: count })
   .transform(
     (line): SegmentEntry => ({ type: "closing", shardHeads: line.shard_heads, totalVotes: line.total }),
   );
 
-const entryJson = z.discriminatedUnion("type", [voteJson, manifestJson, closingJson]);
+const entryJson = z.discriminatedUnion("type", [voteJson, manifestJson, eventJson, closingJson]);

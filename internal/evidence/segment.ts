@@ -6,6 +6,7 @@ import { closingEntry, type LogEntry, voteEntry } from "../ballot/entry.ts";
 import { FormatError } from "../ballot/format-error.ts";
 import { equalBytes, utf8 } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
+import { eventEntry, parseEvent } from "./event.ts";
 import { textOf } from "./json.ts";
 import { segmentKey } from "./layout.ts";
 import {
@@ -20,14 +21,16 @@ import {
 export type Segment = Omit<SegmentHeader, "count"> & { readonly entries: readonly SegmentEntry[] };
 
 /**
- * The most a segment unpacks to: 1,000 votes of 400 bytes, and two lists of 256 shard heads, are half a megabyte.
+ * The most a segment unpacks to: 1,000 votes of 400 bytes, and two lists of 256 shard heads, are half a megabyte. The
+ * rest is for events.
  * zstd packs gigabytes of zeros into a few kilobytes, and a reader of evidence trusts no store.
  */
 const MAX_UNPACKED_BYTES = 2 << 20;
 
 /** What goes into the public log for an entry. */
 export function logEntryOf(entry: SegmentEntry): LogEntry {
-  return entry.type === "vote" ? voteEntry(entry.record) : entry;
+  if (entry.type === "vote") return voteEntry(entry.record);
+  return entry.type === "event" ? eventEntry(entry.note) : entry;
 }
 
 /** The segment's object key. Throws a RangeError unless it has 1 to 1,000 entries of one block. */
@@ -68,7 +71,11 @@ export function encodeSegmentText(segment: Segment): Uint8Array {
   check(segment);
   let text = `${writeHeader({ ...segment, count: segment.entries.length })}\n`;
   for (const entry of segment.entries) text += `${writeEntry(entry)}\n`;
-  return utf8(text);
+  const bytes = utf8(text);
+  // Events can be forty times as long as votes: what no reader would unpack must not become evidence.
+  if (bytes.length > MAX_UNPACKED_BYTES)
+    throw new FormatError(`segment: larger than ${MAX_UNPACKED_BYTES} bytes`);
+  return bytes;
 }
 
 /** The other way round. */
@@ -145,8 +152,9 @@ function check(segment: Segment): void {
     throw new FormatError(`segment: ${messageOf(error)}`, { cause: error });
   }
   segment.entries.forEach((entry, position) => {
-    const problem = problemOf(segment, entry, position);
-    if (problem) throw new FormatError(`segment: line ${position + 2}: ${problem}`);
+    const place = `line ${position + 2}: `;
+    const problem = inSegment(place, () => problemOf(segment, entry, position));
+    if (problem) throw new FormatError(`segment: ${place}${problem}`);
   });
 }
 
@@ -160,6 +168,10 @@ function problemOf(segment: Segment, entry: SegmentEntry, position: number): str
       return equalBytes(entry.manifestHash, segment.manifestHash) ? undefined : "not the header's manifest";
     case "vote":
       return entry.record.shard < shards ? undefined : `shard ${entry.record.shard} of ${shards}`;
+    case "event":
+      return parseEvent(entry.note).electionId === segment.electionId
+        ? undefined
+        : "an event of another election";
     case "closing":
       if (position !== segment.entries.length - 1) return "entries follow the closing one";
       if (entry.shardHeads.length !== shards) return "not one head for each shard";

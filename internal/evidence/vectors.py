@@ -1,14 +1,17 @@
-"""Writes vectors.json: a segment's lines and a checkpoint.json around the records of ../ballot/vectors.json.
+"""Writes vectors.json: a segment's lines and a checkpoint.json around the records of ../ballot/vectors.json, the same
+segment with its votes in objects of their own, and a segment with an event.
 
     python3 vectors.py > vectors.json
 
-The two tree roots are RFC 6962's, computed here by its recursive definition.
+It needs the package `cryptography`, for Ed25519. The tree roots are RFC 6962's, computed here by its recursive definition.
 """
 
 import base64
 import hashlib
 import json
 import pathlib
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ballot = json.loads((pathlib.Path(__file__).parent / "../ballot/vectors.json").read_text())
 SHARDS = 16
@@ -78,8 +81,55 @@ def written(value):
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
+# --- layout object-per-vote: each vote line is an object, and the segment refers to it ---
+
+
+def vote_object(line, number):
+    text = written(line) + "\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {
+        "key": f"{election}/votes/checkpoint_0000000001/vote_{number}.json", "text": text,
+        "reference": {"type": "vote-ref", "id": number, "version_id": f"v{number}", "sha256": digest},
+    }
+
+
+votes = [vote_object(line, r["vote_id"]) for line, r in zip(lines[2:-1], records)]
+referring = [*lines[:2], *(vote["reference"] for vote in votes), lines[-1]]
+
+# --- an event, alone in the segment that would follow entry 4 of the same log, were it open ---
+
+seed = bytes([7]) * 32
+name = "psephos.test/audit-service"
+private = Ed25519PrivateKey.from_private_bytes(seed)
+public_key = b"\x01" + private.public_key().public_bytes_raw()
+key_id = hashlib.sha256(name.encode() + b"\n" + public_key).digest()[:4]
+# RFC 8785 for ASCII keys in order, integers and strings without control characters is this.
+details = written({"server": "stor\u00e9 1", "tried": [{"held": True, "what": "overwrite"}]})
+text = f"psephos/event/v1\n{election}\nworm-probe\n1930000000500000\n{details}\n"
+signature = base64.b64encode(key_id + private.sign(text.encode())).decode()
+note = f"{text}\n\u2014 {name} {signature}\n"
+event_hash = hashlib.sha256(note.encode()).digest()
+before_event, event_leaf = leaves[:5], b"\x03" + event_hash
+event_lines = [
+    {
+        **lines[0], "first_index": 5, "count": 1, "shard_heads": after,
+        "root_before": root(before_event).hex(), "root_after": root([*before_event, event_leaf]).hex(),
+    },
+    {"type": "event", "note": note},
+]
+
+
 print(json.dumps({
-    "source": "internal/evidence/vectors.py (Python's json and hashlib) over internal/ballot/vectors.json",
+    "source": "internal/evidence/vectors.py (Python's json and hashlib; cryptography for Ed25519) over internal/ballot/vectors.json",
     "segment": {"key": key, "lines": [written(line) for line in lines]},
     "checkpoint": written(checkpoint) + "\n",
+    "object_per_vote": {
+        "votes": [{"key": vote["key"], "text": vote["text"]} for vote in votes],
+        "lines": [written(line) for line in referring],
+    },
+    "event": {
+        "seed": seed.hex(), "verifier_key": f"{name}+{key_id.hex()}+{base64.b64encode(public_key).decode()}",
+        "note": note, "hash": event_hash.hex(), "entry": event_leaf.hex(),
+        "segment": [written(line) for line in event_lines],
+    },
 }, indent=2, ensure_ascii=False))

@@ -5,8 +5,8 @@ import { invalidField, messageOf, ServiceError } from "../core/errors.ts";
 import type { Hash } from "../core/sha256.ts";
 
 /**
- * The order in which a log's entries come: first the manifest's, then votes, and the closing entry last. Whether the
- * votes are the right ones is for auditors, who can see records.
+ * The order in which a log's entries come: first the manifest's, then votes and events, and the closing entry last.
+ * Whether they are the right ones is for auditors, who can see records and event documents.
  */
 export class EntryOrder {
   readonly #manifestEntry: Uint8Array;

@@ -8,11 +8,10 @@ const MAX_FILE_SIZE = 256;
 const FORBIDDEN_MODE = 0o037;
 
 /**
- * Reads the deployment's voter secret: 32 bytes in base64, on one line. Whoever has it can tell from the records who
- * voted, and without it every voter is a new one. Its group may read it, because that is how Kubernetes mounts a secret
+ * Reads a secret: 32 bytes in base64, on one line. Its group may read it, because that is how Kubernetes mounts a secret
  * for a process that is not root. Error texts do not repeat what the file holds.
  */
-export async function readVoterSecret(path: string): Promise<Uint8Array> {
+export async function readSecretFile(path: string): Promise<Uint8Array> {
   await using file = await open(path, "r");
   // The mode of what is open, not of what the path names by then.
   const { mode } = await file.stat();

@@ -3,7 +3,7 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readVoterSecret } from "./voter-secret.ts";
+import { readSecretFile } from "./secret-file.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -26,12 +26,12 @@ test.each([
   ["without one", secret.toString("base64"), 0o400],
   ["of a group that may read", `${secret.toString("base64")}\n`, 0o640],
 ])("a secret %s is read", async (_name, content, mode) => {
-  expect(await readVoterSecret(await fileOf(content, mode))).toEqual(new Uint8Array(secret));
+  expect(await readSecretFile(await fileOf(content, mode))).toEqual(new Uint8Array(secret));
 });
 
 test.each([0o644, 0o602, 0o660, 0o601, 0o666])("a file of mode %o is refused", async (mode) => {
   const path = await fileOf(secret.toString("base64"), mode);
-  await expect(readVoterSecret(path)).rejects.toThrow("it must be 0600");
+  await expect(readSecretFile(path)).rejects.toThrow("it must be 0600");
 });
 
 test.each([
@@ -43,6 +43,6 @@ test.each([
   ["a large file", "A".repeat(10_000)],
 ])("%s is refused, and not shown", async (_name, content) => {
   const path = await fileOf(content);
-  const error = await readVoterSecret(path).catch((error: unknown) => String(error));
+  const error = await readSecretFile(path).catch((error: unknown) => String(error));
   expect(error).toBe(`Error: ${path} must hold 32 bytes in base64`);
 });
