@@ -6,6 +6,7 @@ import { auditService } from "../../internal/audit/audit-service.ts";
 import { Auditor } from "../../internal/audit/auditor.ts";
 import { auditCallers } from "../../internal/audit/callers.ts";
 import { type AuditServiceConfig, auditServiceConfig } from "../../internal/audit/config.ts";
+import { EventKey } from "../../internal/audit/event-key.ts";
 import { auditMetrics } from "../../internal/audit/metrics.ts";
 import { formatAddress, grpcTls } from "../../internal/config/fields.ts";
 import { runService, type ServiceContext } from "../../internal/config/run-service.ts";
@@ -70,6 +71,7 @@ async function start({
       stores,
       router,
       publisher,
+      eventKey: config.event_key === undefined ? undefined : await EventKey.load(config.event_key),
       limits: {
         headIntervalMs: config.limits.head_interval_ms,
         pollIntervalMs: config.limits.poll_interval_ms,

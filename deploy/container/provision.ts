@@ -23,6 +23,7 @@ for (const path of PEOPLE) await ca.identity(path);
 for (const role of ROLES) await ca.databaseRole(role);
 await ensureSecret(join(folder, "voter-secret"));
 await ensureSecret(join(folder, "signing-key"));
+await ensureSecret(join(folder, "event-key"));
 
 await chmod(folder, 0o755);
 await chmod(tls, 0o755);

@@ -60,6 +60,7 @@ export async function serviceConfigs({ servers, addresses, folders }: StackParts
       nats: { servers: [nats.url], tls: await identity("audit-service"), replicas: 1 },
       evidence: { directory: folders.evidence },
       tiles: { directory: folders.tiles },
+      event_key: folders.eventKeyFile,
     },
     publisher: {
       ...(await common("publisher")),

@@ -10,6 +10,7 @@ export interface StackFolders {
   readonly public: string;
   readonly voterSecretFile: string;
   readonly signingKeyFile: string;
+  readonly eventKeyFile: string;
 }
 
 /** Makes the folders and secrets that are not there yet. */
@@ -27,5 +28,6 @@ export async function stackFolders(folder: string): Promise<StackFolders> {
     public: await create("public"),
     voterSecretFile: await ensureSecret(join(secrets, "voter-secret")),
     signingKeyFile: await ensureSecret(join(secrets, "signing-key")),
+    eventKeyFile: await ensureSecret(join(secrets, "event-key")),
   };
 }

@@ -5,9 +5,11 @@ import type { Clock } from "../core/clock.ts";
 import { messageOf, ServiceError } from "../core/errors.ts";
 import { type ElectionId, electionId } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
+import type { LogEvent } from "../evidence/event.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { LogStores } from "./election-log.ts";
 import { ElectionSealer, type SealingLimits } from "./election-sealer.ts";
+import type { EventKey } from "./event-key.ts";
 import { Feed } from "./feed.ts";
 import { keepTiles } from "./keep-tiles.ts";
 import type { AuditMetrics } from "./metrics.ts";
@@ -28,6 +30,8 @@ export interface AuditorOptions<Message extends RecordMessage> {
   readonly stores: LogStores;
   readonly router: ShardRouter;
   readonly publisher: Publisher;
+  /** Signs events; without it there are none. */
+  readonly eventKey?: EventKey | undefined;
   readonly limits: SealingLimits;
   readonly metrics: AuditMetrics;
   readonly clock: Clock;
@@ -71,6 +75,17 @@ export class Auditor<Message extends RecordMessage = RecordMessage> implements A
     }
   }
 
+  /**
+   * Puts an event, as of now, into an election's log with its next commit. False when it was not taken: then, and after
+   * a restart, say it again if it still holds (`ElectionSealer.appendEvent`).
+   */
+  async recordEvent({ electionId: id, ...event }: Omit<LogEvent, "at">): Promise<boolean> {
+    const { eventKey, clock } = this.#options;
+    const sealer = eventKey && (await this.sealerOf(id));
+    if (!sealer) return false;
+    return sealer.appendEvent(eventKey.sign(sealer.election.manifest, { ...event, at: clock.nowMicros() }));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await Promise.allSettled(this.#running);
@@ -104,8 +119,12 @@ export class Auditor<Message extends RecordMessage = RecordMessage> implements A
       manifestBytes,
       manifestHash: sha256(manifestBytes),
     };
-    const { stores, clock, logger } = this.#options;
+    const { stores, clock, logger, eventKey } = this.#options;
     const { signal } = this.#stop;
+    if (eventKey) {
+      const fields = { election: manifest.electionId, event_key: eventKey.verifierKey(manifest) };
+      logger.info(fields, "the election's events are signed with this key");
+    }
     const sealer = new ElectionSealer({ ...this.#options, election, signal });
     this.#sealers.set(manifest.electionId, sealer);
     this.#run(sealer.run(), () => {});

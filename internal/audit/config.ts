@@ -31,6 +31,8 @@ export const auditServiceConfig = z.strictObject({
   }),
   /** Written here, read by the Publisher. */
   tiles: z.strictObject({ directory: file }),
+  /** 32 bytes in base64, mode 0600: the Ed25519 seed that signs events. Without it none are put into the logs. */
+  event_key: file.optional(),
   limits: z
     .strictObject({
       head_interval_ms: z.int().min(10).max(60_000).default(500),

@@ -9,19 +9,23 @@ import {
   RunSchema,
 } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import { ChainError } from "../ballot/chain.ts";
+import { FormatError } from "../ballot/format-error.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import { toHex } from "../core/bytes.ts";
 import { systemClock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
 import { treeSize } from "../core/ids.ts";
 import { asHash } from "../core/sha256.ts";
-import { checkpointKey } from "../evidence/layout.ts";
+import { parseEvent } from "../evidence/event.ts";
+import { checkpointKey, parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
+import { decodeSegment } from "../evidence/segment.ts";
 import { parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { formatCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteSigner, signNote } from "../tlog/note.ts";
-import { AuditFixture, silentLogger, TestShards } from "./audit-fixture.ts";
+import { AuditFixture, silentLogger, TestShards, testElection } from "./audit-fixture.ts";
 import { ElectionSealer, type SealingState } from "./election-sealer.ts";
+import { EventKey } from "./event-key.ts";
 import { sameHeads } from "./evidence-replay.ts";
 import { auditMetrics } from "./metrics.ts";
 import type { Publisher } from "./publication.ts";
@@ -389,6 +393,81 @@ describe("sealing an election", () => {
     fixture.heads.renew();
     const { head } = await until("sealing", 51);
     expect(toHex(head?.root ?? new Uint8Array())).toBe(toHex((await fixture.verify()).root));
+  });
+
+  describe("events", () => {
+    const key = new EventKey(new Uint8Array(32).fill(7));
+    const event = (fixture: AuditFixture, number: number) =>
+      key.sign(fixture.election.manifest, { kind: "reconciliation", at: number, details: { number } });
+    const sealedEvents = async ({ evidence, election }: AuditFixture) => {
+      const numbers: unknown[] = [];
+      for await (const name of evidence.list(votesPrefix(election.electionId))) {
+        const object = parseSegmentKey(name) && (await evidence.get(name));
+        for (const entry of object ? decodeSegment(object).entries : []) {
+          if (entry.type === "event") numbers.push(parseEvent(entry.note).details.number);
+        }
+      }
+      return numbers;
+    };
+
+    test("go into the log alone, with votes, and before it is closed", async () => {
+      await using fixture = await AuditFixture.create();
+      const { sealer, router, until } = await start(fixture);
+      expect(sealer.appendEvent(event(fixture, 0))).toBe(false);
+      await until("sealing", 1);
+      expect(sealer.appendEvent(event(fixture, 1))).toBe(true);
+      await until("sealing", 2);
+      sealer.receive(fixture.shards.cast(30), new TestMessage());
+      expect(sealer.appendEvent(event(fixture, 2))).toBe(true);
+      await until("sealing", 33);
+      router.closed = true;
+      expect(sealer.appendEvent(event(fixture, 3))).toBe(true);
+      const { head } = await until("complete", 35);
+      expect(head?.shardHeads.reduce((sum, { sequence }) => sum + sequence, 0)).toBe(30);
+      expect(sealer.appendEvent(event(fixture, 4))).toBe(false);
+      expect(await sealedEvents(fixture)).toEqual([1, 2, 3]);
+      await fixture.verify();
+    });
+
+    test("wait in a queue that is bounded, through the loss of the lease", async () => {
+      await using fixture = await AuditFixture.create();
+      const { sealer, until } = await start(fixture);
+      await until("sealing", 1);
+      fixture.heads.fault = (operation) => (operation === "swap" ? "before" : undefined);
+      const numbers = Array.from({ length: 16 }, (_, number) => number);
+      for (const number of numbers) expect(sealer.appendEvent(event(fixture, number))).toBe(true);
+      expect(sealer.appendEvent(event(fixture, 16))).toBe(false);
+      fixture.heads.lost.abort();
+      await until("standby");
+      fixture.heads.fault = () => undefined;
+      fixture.heads.renew();
+      // What was written already is adopted, and said again: better twice than never.
+      await expect
+        .poll(() => sealedEvents(fixture), { timeout: 5_000 })
+        .toEqual(expect.arrayContaining(numbers));
+      await fixture.verify();
+    });
+
+    test("of a log whose end of a block is near leave the votes for the next", async () => {
+      await using fixture = await AuditFixture.create();
+      fixture.shards.cast(9_998);
+      const { sealer, until } = await start(fixture);
+      await until("sealing", 9_999);
+      expect(sealer.appendEvent(event(fixture, 1))).toBe(true);
+      expect(sealer.appendEvent(event(fixture, 2))).toBe(true);
+      await until("sealing", 10_001);
+      expect(await sealedEvents(fixture)).toEqual([1, 2]);
+      await fixture.verify();
+    });
+
+    test("of another election are refused", async () => {
+      await using fixture = await AuditFixture.create();
+      const { sealer } = await start(fixture);
+      const { manifest } = testElection({ id: "another" });
+      const foreign = key.sign(manifest, { kind: "worm-probe", at: 1, details: {} });
+      expect(() => sealer.appendEvent(foreign)).toThrow(FormatError);
+      expect(() => sealer.appendEvent("no note")).toThrow(FormatError);
+    });
   });
 
   test("opens the log again where another process has moved it, and goes on from there", async () => {

@@ -1,13 +1,16 @@
 import { ChainError } from "../ballot/chain.ts";
 import { closingEntry } from "../ballot/entry.ts";
+import { FormatError } from "../ballot/format-error.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import { type Sequence, type ShardId, shardId } from "../core/ids.ts";
+import { parseEvent } from "../evidence/event.ts";
 import { BLOCK_ENTRIES } from "../evidence/layout.ts";
 import type { SegmentEntry } from "../evidence/segment-line.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { AuditedElection, ElectionLog, LogStores } from "./election-log.ts";
+import { EventQueue } from "./event-queue.ts";
 import { sameHeads } from "./evidence-replay.ts";
 import { Feed } from "./feed.ts";
 import { ContestedError, HaltError, isFatal } from "./halt.ts";
@@ -71,10 +74,11 @@ export class ElectionSealer {
   readonly status: Feed<SealingStatus>;
   readonly #options: ElectionSealerOptions;
   readonly #logger: Logger;
+  readonly #events = new EventQueue();
   #buffer: RecordBuffer | undefined;
   #log: ElectionLog | undefined;
   #unsealed: UnsealedMessage[] = [];
-  /** When the oldest record that is ready arrived, in microseconds; undefined while none is. */
+  /** When the oldest record or event that is ready arrived, in microseconds; undefined while none is. */
   #waitingSince: number | undefined;
   #wake = () => {};
   #reporting: Promise<void> | undefined;
@@ -153,6 +157,20 @@ export class ElectionSealer {
     if (this.#unsealed.length > MAX_UNSEALED_MESSAGES) this.#unsealed.shift();
     this.#acknowledge();
     this.#noteArrival();
+  }
+
+  /**
+   * Has an event document appended with the next commit, within `headIntervalMs`. False when it was not taken, because
+   * this process does not seal the log now, or too many wait. Until its commit it is in memory alone: what waits when the
+   * process dies, or the log is closed, is lost unless whoever found it says it again. Throws a FormatError when it is
+   * not an event of this election.
+   */
+  appendEvent(note: string): boolean {
+    const { electionId } = this.election;
+    if (parseEvent(note).electionId !== electionId) throw new FormatError(`event: not of ${electionId}`);
+    if (this.status.current.state !== "sealing" || !this.#events.add(note)) return false;
+    this.#noteArrival();
+    return true;
   }
 
   async #becomeActive(): Promise<Lease | undefined> {
@@ -234,31 +252,45 @@ export class ElectionSealer {
     }
     while (!log.head.closed) {
       signal.throwIfAborted();
-      if (this.#due(log, buffer)) {
-        await this.#confirm(buffer, signal);
-        const records = buffer.take(log.room);
-        this.#waitingSince = buffer.size > 0 ? this.#options.clock.nowMicros() : undefined;
-        // What there is was not confirmed: its shard is away, or it is not the shard's.
-        if (records.length === 0) {
-          await this.#options.clock.sleep(this.#options.limits.headIntervalMs, signal);
-          continue;
-        }
-        await this.#commit(
-          log,
-          publication,
-          records.map((record) => ({ type: "vote", record })),
-        );
-      } else if (isComplete(log, watch)) {
+      const complete = isComplete(log, watch);
+      if (complete && this.#events.size === 0) {
         await this.#commit(log, publication, [closingEntry(log.head.shardHeads)]);
+      } else if (complete || this.#due(log, buffer)) {
+        await this.#confirm(buffer, signal);
+        await this.#commitWaiting(log, buffer, publication, signal);
       } else {
         await this.#sleepUntilDue(signal);
       }
     }
   }
 
-  /** A block's end is reached, or the oldest record has waited long enough. */
+  /** Events go first: there are few of them, and a block that is nearly full leaves records for the next. */
+  #commitWaiting(
+    log: ElectionLog,
+    buffer: RecordBuffer,
+    publication: Publication,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, limits } = this.#options;
+    return this.#events.drain(log.room, async (events) => {
+      const votes = buffer
+        .take(log.room - events.length)
+        .map((record): SegmentEntry => ({ type: "vote", record }));
+      this.#waitingSince = this.#hasWaiting(buffer) ? clock.nowMicros() : undefined;
+      const entries = [...events, ...votes];
+      if (entries.length > 0) return this.#commit(log, publication, entries);
+      // What there is was not confirmed: its shard is away, or it is not the shard's.
+      await clock.sleep(limits.headIntervalMs, signal);
+    });
+  }
+
+  #hasWaiting(buffer: RecordBuffer): boolean {
+    return buffer.size > 0 || this.#events.size > 0;
+  }
+
+  /** A block's end is reached, or the oldest record or event has waited long enough. */
   #due(log: ElectionLog, buffer: RecordBuffer): boolean {
-    if (buffer.size === 0) return false;
+    if (!this.#hasWaiting(buffer)) return false;
     return buffer.size >= log.room || this.#waitMs() <= 0;
   }
 
@@ -299,7 +331,7 @@ export class ElectionSealer {
   #noteArrival(): void {
     const [buffer, log] = [this.#buffer, this.#log];
     if (!buffer || !log) return;
-    if (buffer.size > 0 && this.#waitingSince === undefined) {
+    if (this.#hasWaiting(buffer) && this.#waitingSince === undefined) {
       this.#waitingSince = this.#options.clock.nowMicros();
       this.#wake();
     }

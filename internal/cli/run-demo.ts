@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { SealingState } from "../../gen/ts/psephos/audit/v1/audit_pb.js";
 import { type Election, ElectionState } from "../../gen/ts/psephos/vote/v1/election_pb.js";
 import { ServiceError } from "../core/errors.ts";
 import { checkpointNumberOf } from "../evidence/layout.ts";
@@ -46,7 +47,7 @@ export async function runDemo(context: CliContext, run: DemoRun): Promise<ExitCo
     opened.state === ElectionState.OPEN ? await castAll(context, run) : noneToCast(context, opened);
   if (opened.state === ElectionState.OPEN) terminal.say("closing the election …");
   const closed = await closeElection(context, election.id);
-  await untilPublished(context, run, Number(closed.votes) + 2); // with the manifest's entry and the closing one
+  await untilPublished(context, run, Number(closed.votes));
 
   terminal.say("\nverifying from outside, by the public log and the evidence store alone:");
   const { verifierKey } = await context.digests("operator").getLogKey({ electionId: election.id });
@@ -128,22 +129,26 @@ function noneToCast({ terminal }: CliContext, { electionId, votes }: Election): 
 async function untilPublished(
   context: CliContext,
   { election, signal }: DemoRun,
-  size: number,
+  votes: number,
 ): Promise<void> {
   const electionId = election.id;
   const audit = context.audit("operator");
-  const lastBlock = BigInt(checkpointNumberOf(size - 1));
-  const hasLastCheckpoint = async () => {
-    const { checkpoints } = await audit.listCheckpoints({ electionId, firstNumber: lastBlock, limit: 1 });
+  const isPublic = async (size: number) => {
+    const { head } = await audit.getHead({ electionId });
+    if (head?.state !== SealingState.COMPLETE || Number(head.treeSize) !== size) return false;
+    const firstNumber = BigInt(checkpointNumberOf(size - 1));
+    const { checkpoints } = await audit.listCheckpoints({ electionId, firstNumber, limit: 1 });
     return checkpoints.length > 0;
   };
-  const progress = context.terminal.progress("sealing and signing", size);
+  // With the manifest's entry and the closing one; events may come to them.
+  const least = votes + 2;
+  const progress = context.terminal.progress("sealing and signing", least);
   const deadline = performance.now() + CLOSING_MS;
   for (let published = 0; ; await sleep(POLL_MS)) {
     signal.throwIfAborted();
     published = (await publishedSize(context, electionId)) ?? 0;
     progress.update(published);
-    if (published === size && (await hasLastCheckpoint())) return progress.end();
+    if (published >= least && (await isPublic(published))) return progress.end();
     if (performance.now() > deadline) {
       const { head } = await audit.getHead({ electionId });
       const why = head?.haltedBecause || "see the logs of audit-service and publisher";

@@ -30,13 +30,14 @@ function problemJson({ object, index, shard, sequence, problem }: Problem): obje
 
 /** The report as people read it. */
 export function describeVerification({ report }: Verification): string[] {
-  const { notes, entries, tiles, segments, records, checkpoints, rows, bytes } = report.checked;
+  const { notes, entries, tiles, segments, records, events, checkpoints, rows, bytes } = report.checked;
   const lines = [
     `checked: ${formatCount(entries)} public entries in ${formatCount(tiles)} tiles and bundles`,
     `checked: ${formatCount(records)} records and their chains in ${formatCount(segments)} evidence segments`,
     `checked: ${formatCount(notes)} signatures, ${formatCount(checkpoints)} vote checkpoints, ` +
       `${formatCount(bytes / 1e6)} MB`,
   ];
+  if (events > 0) lines.push(`checked: ${counted(events, "event")}`);
   if (rows > 0) lines.push(`checked: ${formatCount(rows)} records and their chains in the databases`);
   for (const what of report.notChecked) lines.push(`not checked: ${what}`);
   for (const key of report.unreferenced) lines.push(`unreferenced, no part of the log: ${key}`);

@@ -7,6 +7,8 @@ import ballotVectors from "../ballot/vectors.json" with { type: "json" };
 import { concat, decodeUtf8, toHex, utf8 } from "../core/bytes.ts";
 import { electionId, sequence, shardId } from "../core/ids.ts";
 import { asHash } from "../core/sha256.ts";
+import { NoteSigner } from "../tlog/note.ts";
+import { signEvent } from "./event.ts";
 import {
   decodeSegment,
   decodeSegmentText,
@@ -36,6 +38,16 @@ describe("golden vector", () => {
     expect(encoded.map((entry) => decodeEntry(entry).type)).toEqual(golden.entries.map(({ type }) => type));
   });
 
+  test("of an event decodes, and encodes to the same text and entry", () => {
+    const text = `${vectors.event.segment.join("\n")}\n`;
+    const segment = decodeSegmentText(utf8(text));
+    expect(segment.entries).toEqual([{ type: "event", note: vectors.event.note }]);
+    expect(decodeUtf8(encodeSegmentText(segment))).toBe(text);
+    expect(segment.entries.map((entry) => toHex(encodeEntry(logEntryOf(entry))))).toEqual([
+      vectors.event.entry,
+    ]);
+  });
+
   test("its records are those of the chain", () => {
     const records = golden.entries.flatMap((entry) => (entry.type === "vote" ? [entry.record] : []));
     expect(
@@ -52,6 +64,7 @@ describe("golden vector", () => {
   });
 });
 
+const goldenEvent = vectors.event.note;
 const hashes = fc.uint8Array({ minLength: 32, maxLength: 32 }).map(asHash);
 const heads = fc.array(fc.record({ sequence: fc.nat().map(sequence), hash: hashes }), {
   minLength: 4,
@@ -70,17 +83,18 @@ const votes: fc.Arbitrary<SegmentEntry> = fc
   .map((record) => ({ type: "vote", record }));
 const segments: fc.Arbitrary<Segment> = fc
   .record({
-    electionId: fc.constant(electionId("vermont-2020")),
+    electionId: fc.constant(electionId("council-2031")),
     manifestHash: hashes,
     firstIndex: fc.constantFrom(0, 1, 9_980, 10_000, 123_456),
     shardHeads: heads,
     rootBefore: hashes,
     rootAfter: hashes,
     votes: fc.array(votes, { minLength: 1, maxLength: 8 }),
+    events: fc.option(fc.constant<SegmentEntry>({ type: "event", note: goldenEvent })),
     closing: fc.option(heads),
   })
-  .map(({ votes, closing, ...segment }) => {
-    const entries: SegmentEntry[] = [...votes];
+  .map(({ votes, events, closing, ...segment }) => {
+    const entries: SegmentEntry[] = events ? [events, ...votes] : [...votes];
     if (segment.firstIndex === 0) entries.unshift({ type: "manifest", manifestHash: segment.manifestHash });
     if (closing) entries.push(closingEntry(closing));
     return { ...segment, entries };
@@ -158,6 +172,8 @@ test("any changed byte of an object is found by zstd's checksum or by the format
 describe("refused", () => {
   const [header = "", manifest = "", vote = ""] = vectors.segment.lines;
   const closing = vectors.segment.lines.at(-1) ?? "";
+  const [, event = ""] = vectors.event.segment;
+  const foreignEvent = event.replace("\\ncouncil-2031\\n", "\\ncouncil-2032\\n");
   /** The lines as a text, after a header that counts them. */
   const counted = (...lines: string[]) =>
     [header.replace('"count":6', `"count":${lines.length}`), ...lines, ""].join("\n");
@@ -193,7 +209,10 @@ describe("refused", () => {
       counted(manifest, vote.replace('=","revision', '","revision')),
       /line 3: not in its one/,
     ],
-    ["an unknown type", counted(manifest, vote.replace('"vote"', '"event"')), /line 3: type/],
+    ["an unknown type", counted(manifest, vote.replace('"vote"', '"note"')), /line 3: type/],
+    ["an event that is none", counted(manifest, '{"type":"event","note":"x"}'), /line 3: event: /],
+    ["an event of another election", counted(manifest, foreignEvent), /line 3: an event of another election/],
+    ["an event with a key more", counted(manifest, event.replace("{", '{"index":1,')), /line 3: .*"index"/],
     ["sequence 0", counted(manifest, vote.replace('"sequence":1', '"sequence":0')), /line 3: sequence/],
     [
       "a shard the header has not",
@@ -243,6 +262,22 @@ describe("refused", () => {
       }
       throw new Error("it was accepted");
     }
+  });
+
+  test("more events than a reader would unpack", () => {
+    const details = { x: '"'.repeat(7_000) };
+    const signer = NoteSigner.fromSeed("psephos.test/audit-service", new Uint8Array(32).fill(7));
+    const { electionId } = golden;
+    const note = signEvent({ electionId, kind: "worm-probe", at: 1, details }, signer);
+    const votes = Array.from({ length: 900 }, () => golden.entries[1]).filter((entry) => entry !== undefined);
+    const segment = (events: number): Segment => ({
+      ...golden,
+      firstIndex: 10_000,
+      entries: [...Array.from({ length: events }, () => ({ type: "event", note }) as const), ...votes],
+    });
+    // As many as a commit has at most, each of which is nearly all escapes.
+    expect(decodeSegment(encodeSegment(segment(16))).entries).toHaveLength(916);
+    expect(() => encodeSegment(segment(100))).toThrow(/larger than 2097152 bytes/);
   });
 
   test("encoding is refused as decoding is", () => {

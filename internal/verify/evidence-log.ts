@@ -7,12 +7,14 @@ import { Tally, TallyError } from "../ballot/tally.ts";
 import { equalBytes, toHex } from "../core/bytes.ts";
 import { type ElectionId, shardId, type TreeSize, treeSize, voteIdOf } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
+import { verifyEvent } from "../evidence/event.ts";
 import { manifestKey, type SegmentRange } from "../evidence/layout.ts";
 import { logEntryOf, type Segment } from "../evidence/segment.ts";
 import type { SegmentEntry } from "../evidence/segment-line.ts";
 import type { VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
+import type { NoteVerifier } from "../tlog/note-verifier.ts";
 import type { TileFetch } from "../tlog/tile-fetch.ts";
 import { SourceError } from "./http-source.ts";
 import { PublicTree } from "./public-tree.ts";
@@ -30,6 +32,8 @@ export interface EvidenceLogOptions {
   readonly manifest: Manifest;
   readonly manifestHash: Hash;
   readonly known: KnownTree | undefined;
+  /** The key that events are signed with, where it is known. */
+  readonly eventKey: NoteVerifier | undefined;
   readonly report: VerificationReport;
 }
 
@@ -45,6 +49,7 @@ export class EvidenceLog {
   readonly #electionId: ElectionId;
   #manifestHash: Hash;
   readonly #known: KnownTree | undefined;
+  readonly #eventKey: NoteVerifier | undefined;
   readonly #report: VerificationReport;
   #size = 0;
   /** Undefined when they are not known. */
@@ -52,10 +57,11 @@ export class EvidenceLog {
   #tree: GrowingTree | undefined = GrowingTree.empty();
   #public: PublicTree | undefined;
 
-  constructor({ manifest, manifestHash, known, report }: EvidenceLogOptions) {
+  constructor({ manifest, manifestHash, known, eventKey, report }: EvidenceLogOptions) {
     this.#electionId = manifest.electionId;
     this.#manifestHash = manifestHash;
     this.#known = known;
+    this.#eventKey = eventKey;
     this.#report = report;
     this.tally = new Tally({ manifest });
     this.#heads = genesisHeads(manifestHash, manifest.shards);
@@ -147,6 +153,7 @@ export class EvidenceLog {
 
   #append(object: string, index: number, entry: SegmentEntry): void {
     if (entry.type === "vote") this.#appendRecord(object, index, entry.record);
+    if (entry.type === "event") this.#checkEvent(object, index, entry.note);
     if (entry.type === "closing") {
       this.closing = entry;
       if (!this.#heads || !equalBytes(encodeEntry(entry), encodeEntry(closingEntry(this.#heads)))) {
@@ -176,6 +183,21 @@ export class EvidenceLog {
       heads[shard] = { shard, sequence, hash, castAt };
     }
     this.lastVote = { id: voteIdOf(shard, sequence, heads.length), hash };
+  }
+
+  /** Its form was checked when the segment was decoded. */
+  #checkEvent(object: string, index: number, note: string): void {
+    this.#report.checked.events++;
+    if (!this.#eventKey) {
+      this.#report.unchecked("who signed the events: give --event-key to demand the key you know");
+      return;
+    }
+    try {
+      verifyEvent(note, this.#eventKey);
+    } catch (error) {
+      if (!(error instanceof TlogError)) throw error;
+      this.#report.problem({ object, index }, `the event: ${error.message}`);
+    }
   }
 
   /** The first segment that leads away from the public log is at fault: its entries are compared one by one. */

@@ -26,6 +26,8 @@ export interface Checked {
   segments: number;
   /** Records of the evidence store whose hash and place in their shard's chain were computed again. */
   records: number;
+  /** Event documents of the evidence store: their form, and their signature where the key is known. */
+  events: number;
   /** Vote checkpoints of the evidence store. */
   checkpoints: number;
   /** Records of the shards' databases whose hash and place in their chain were computed again. */
@@ -44,6 +46,7 @@ export class VerificationReport {
     tiles: 0,
     segments: 0,
     records: 0,
+    events: 0,
     checkpoints: 0,
     rows: 0,
     bytes: 0,

@@ -2,6 +2,7 @@
 import { AuditFixture } from "../audit/audit-fixture.ts";
 import { readBlock } from "../audit/block.ts";
 import type { Commit } from "../audit/election-log.ts";
+import { EventKey } from "../audit/event-key.ts";
 import { lastBlockOf } from "../audit/stored-segments.ts";
 import { appendVotes } from "../ballot/chain.ts";
 import { closingEntry } from "../ballot/entry.ts";
@@ -14,8 +15,9 @@ import { BLOCK_ENTRIES, checkpointKey } from "../evidence/layout.ts";
 import { decodeSegment, encodeSegment, type Segment } from "../evidence/segment.ts";
 import type { SegmentEntry } from "../evidence/segment-line.ts";
 import { encodeVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
-import { type Checkpoint, formatCheckpoint } from "../tlog/checkpoint.ts";
+import { type Checkpoint, formatCheckpoint, openCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteSigner, signNote } from "../tlog/note.ts";
+import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { parseTilePath, tileWidthAt } from "../tlog/tile.ts";
 import { ObjectCorruptError, type ObjectStore } from "../worm/object-store.ts";
 import type { PublicSource } from "./http-source.ts";
@@ -46,11 +48,16 @@ export class MemoryStore extends Map<string, Uint8Array> implements Pick<ObjectS
   }
 }
 
+/** Signs the events of test logs. */
+export const TEST_EVENT_KEY = new EventKey(new Uint8Array(32).fill(7));
+
 export interface TestLogOptions {
   /** How many votes each commit takes in. */
   readonly commits?: readonly number[];
   /** Without a closing entry. */
   readonly open?: boolean;
+  /** How many events come after each commit. */
+  readonly events?: number;
   /** The first voter votes again, which ShardRouter would have refused. */
   readonly doubleVote?: boolean;
 }
@@ -88,6 +95,7 @@ export class TestLog {
   static async create({
     commits = [20, 30],
     open = false,
+    events = 0,
     doubleVote = false,
   }: TestLogOptions = {}): Promise<TestLog> {
     await using fixture = await AuditFixture.create();
@@ -124,6 +132,7 @@ export class TestLog {
           .flat()
           .map((record) => ({ type: "vote", record })),
       );
+      if (events > 0) await commit(Array.from({ length: events }, (_, n) => testEvent(election.manifest, n)));
     }
     if (doubleVote) await commit([{ type: "vote", record: repeatFirstVote(fixture) }]);
     if (!open) await commit([closingEntry(log.head.shardHeads)]);
@@ -146,9 +155,15 @@ export class TestLog {
     return async (path) => this.published.get(path);
   }
 
+  /** The published log's. */
+  get size(): number {
+    const note = this.published.get("checkpoint") ?? new Uint8Array();
+    return openCheckpoint({ note, log: NoteVerifier.parse(this.manifest.logKey) }).checkpoint.size;
+  }
+
   /** What the checkpoint refers to: all that is published, but for partial tiles of the sizes the log once had. */
   get referenced(): string[] {
-    const size = this.records.flat().length + 2;
+    const size = this.size;
     return [...this.published.keys()].filter((path) => {
       if (!path.startsWith("tile/")) return true;
       const { level, index, width } = parseTilePath(path);
@@ -192,7 +207,9 @@ export class TestLog {
   }
 
   /** Verifies the public log, the evidence, and that they agree. */
-  async verify(options: { readonly public?: boolean; readonly evidence?: boolean } = {}) {
+  async verify(
+    options: { readonly public?: boolean; readonly evidence?: boolean; readonly eventKey?: string } = {},
+  ) {
     const report = new VerificationReport();
     const { electionId, source } = this;
     const common = { electionId, report, logKey: this.manifest.logKey };
@@ -203,7 +220,9 @@ export class TestLog {
       list: (prefix: string) => this.evidence.list(prefix),
     };
     const evidence =
-      options.evidence === false ? undefined : await verifyEvidence({ ...common, store, known });
+      options.evidence === false
+        ? undefined
+        : await verifyEvidence({ ...common, eventKey: options.eventKey, store, known });
     return { report, log, evidence };
   }
 }
@@ -225,6 +244,11 @@ export function flip(at: number, bit = 0) {
 function sign(election: ElectionId, head: Omit<Checkpoint, "origin">): string {
   const signer = SIGNER(election);
   return signNote(formatCheckpoint({ origin: signer.name, ...head }), [signer]);
+}
+
+function testEvent(manifest: Manifest, number: number): SegmentEntry {
+  const event = { kind: "reconciliation", at: number, details: { number } } as const;
+  return { type: "event", note: TEST_EVENT_KEY.sign(manifest, event) };
 }
 
 function repeatFirstVote({ shards }: AuditFixture): VoteRecord {

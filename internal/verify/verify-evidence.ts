@@ -29,6 +29,8 @@ export interface VerifyEvidenceOptions {
   readonly report: VerificationReport;
   /** The log's verifier key as the caller knows it; without it, the one the manifest names is used. */
   readonly logKey?: string | undefined;
+  /** The verifier key of AuditService's events as the caller knows it; without it, nobody vouches for them. */
+  readonly eventKey?: string | undefined;
   /** A signed tree that is known from elsewhere: the evidence must lead to it. */
   readonly known?: KnownTree | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -56,7 +58,8 @@ export async function verifyEvidence(options: VerifyEvidenceOptions): Promise<Ve
   if (!opened) return undefined;
   const { manifest, manifestHash, log } = opened;
   const { known, report } = options;
-  const evidence = new EvidenceLog({ manifest, manifestHash, known, report });
+  const eventKey = options.eventKey === undefined ? undefined : NoteVerifier.parse(options.eventKey);
+  const evidence = new EvidenceLog({ manifest, manifestHash, known, eventKey, report });
   const blocks = await listBlocks(options);
   const last = [...blocks.keys()].at(-1);
   const lastKey = blocks.get(last ?? 0)?.at(-1) ?? "";

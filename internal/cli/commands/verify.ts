@@ -24,6 +24,7 @@ interface VerifyCommandOptions {
   readonly evidence?: string;
   readonly databases: boolean;
   readonly logKey?: string;
+  readonly eventKey?: string;
 }
 
 export function verifyCommand(program: Command, { run, terminal }: Cli): void {
@@ -39,6 +40,7 @@ export function verifyCommand(program: Command, { run, terminal }: Cli): void {
     .option("--evidence <folder>", "the evidence store")
     .option("--databases", "also read every chain from the shards' databases (auditors)", false)
     .option("--log-key <key>", "demand this verifier key instead of the one the manifest names", parseLogKey)
+    .option("--event-key <key>", "demand that this verifier key signed the log's events", parseLogKey)
     .action((options: VerifyCommandOptions) =>
       run(async (context) => {
         const electionId = context.election(options.election);
@@ -49,6 +51,7 @@ export function verifyCommand(program: Command, { run, terminal }: Cli): void {
           evidence: named ? options.evidence : context.profile?.evidence,
           readChain: options.databases ? chainReader(context, electionId) : undefined,
           logKey: options.logKey,
+          eventKey: options.eventKey,
         });
         context.show(verificationJson(verification), () => describeVerification(verification).join("\n"));
         return verification.report.ok ? ExitCode.ok : ExitCode.failed;
@@ -65,12 +68,13 @@ export interface VerifyOptions {
   /** Reads the shards' databases through ShardRouter; needs an auditor's identity. */
   readonly readChain?: ((shard: ShardId) => AsyncIterable<readonly VoteRecord[]>) | undefined;
   readonly logKey?: string | undefined;
+  readonly eventKey?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Verifies whichever of the public log, the evidence and the databases are named, and that they agree. */
 export async function verifyElection(terminal: Terminal, options: VerifyOptions): Promise<Verification> {
-  const { electionId, publicUrl, evidence: directory, readChain, logKey, signal } = options;
+  const { electionId, publicUrl, evidence: directory, readChain, logKey, eventKey, signal } = options;
   const report = new VerificationReport();
 
   const source = publicUrl === undefined ? undefined : httpSource(publicUrl, electionId);
@@ -89,7 +93,15 @@ export async function verifyElection(terminal: Terminal, options: VerifyOptions)
     const { update, end } = bar(terminal, "verifying the evidence", signal);
     const store = new DirectoryStore({ directory });
     const known = log && { size: log.checkpoint.size, root: log.checkpoint.root, fetch: source };
-    evidence = await verifyEvidence({ store, electionId, report, logKey, known, onProgress: update });
+    evidence = await verifyEvidence({
+      store,
+      electionId,
+      report,
+      logKey,
+      eventKey,
+      known,
+      onProgress: update,
+    });
     end();
   } else {
     report.unchecked("the evidence store: records, chains, and that each voter counts once");
