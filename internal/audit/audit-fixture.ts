@@ -12,6 +12,7 @@ import { equalBytes, toHex } from "../core/bytes.ts";
 import { systemClock } from "../core/clock.ts";
 import { type ElectionId, electionId, treeSize } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
+import type { EvidenceLayout } from "../evidence/layout.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
 import { NoteSigner } from "../tlog/note.ts";
@@ -151,12 +152,18 @@ export class AuditFixture implements AsyncDisposable {
   readonly directory: string;
   /** What still writes to the stores when a test ends, to be stopped before they go. */
   readonly running = new AsyncDisposableStack();
+  /** Another one may be set between two openings. */
+  layout: EvidenceLayout | undefined;
 
-  static async create(options: { readonly shards?: number } = {}): Promise<AuditFixture> {
-    return new AuditFixture(testElection(options), await mkdtemp(join(tmpdir(), "psephos-audit-")));
+  static async create(
+    options: { readonly shards?: number; readonly layout?: EvidenceLayout } = {},
+  ): Promise<AuditFixture> {
+    const directory = await mkdtemp(join(tmpdir(), "psephos-audit-"));
+    return new AuditFixture(testElection(options), directory, options.layout);
   }
 
-  private constructor(election: AuditedElection, directory: string) {
+  private constructor(election: AuditedElection, directory: string, layout: EvidenceLayout | undefined) {
+    this.layout = layout;
     this.election = election;
     this.directory = directory;
     this.shards = new TestShards(election);
@@ -170,7 +177,7 @@ export class AuditFixture implements AsyncDisposable {
   }
 
   get stores() {
-    return { heads: this.heads, evidence: this.evidence, tiles: this.tiles };
+    return { heads: this.heads, evidence: this.evidence, layout: this.layout, tiles: this.tiles };
   }
 
   open(signal: AbortSignal = new AbortController().signal): Promise<ElectionLog> {

@@ -1,11 +1,10 @@
 import { encodeEntry } from "../ballot/entry.ts";
 import type { Manifest } from "../ballot/manifest.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
-import { equalBytes } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import type { ElectionId } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
-import { BLOCK_ENTRIES, SEGMENT_ENTRIES } from "../evidence/layout.ts";
+import { BLOCK_ENTRIES, type EvidenceLayout, SEGMENT_ENTRIES } from "../evidence/layout.ts";
 import { encodeSegment, keyOfSegment, logEntryOf, type Segment } from "../evidence/segment.ts";
 import type { SegmentEntry } from "../evidence/segment-line.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -13,8 +12,9 @@ import type { GrowingTree } from "../tlog/growing-tree.ts";
 import type { Tile } from "../tlog/tile.ts";
 import { ObjectConflictError, type ObjectStore, type StoredObject } from "../worm/object-store.ts";
 import { putAll } from "../worm/put-all.ts";
-import { ContestedError, HaltError } from "./halt.ts";
+import { ContestedError } from "./halt.ts";
 import { type HeadStore, type LogHead, sameHead } from "./head.ts";
+import { putAndReadBack, putVotes } from "./put-evidence.ts";
 import { retry } from "./retry.ts";
 
 /** An election as AuditService knows it. */
@@ -29,6 +29,8 @@ export interface AuditedElection {
 export interface LogStores {
   readonly heads: HeadStore;
   readonly evidence: ObjectStore;
+  /** How votes are written into the evidence store, which may hold others already; `segments` unless given. */
+  readonly layout?: EvidenceLayout | undefined;
   readonly tiles: ObjectStore;
 }
 
@@ -49,13 +51,8 @@ export interface Commit {
   readonly segments: readonly StoredObject[];
 }
 
-interface StagedSegment {
-  readonly key: string;
-  readonly body: Uint8Array;
-}
-
 interface StagedCommit {
-  readonly segments: readonly StagedSegment[];
+  readonly segments: readonly Segment[];
   readonly tree: GrowingTree;
   readonly head: LogHead;
 }
@@ -126,7 +123,7 @@ export class ElectionLog {
   #stage(entries: readonly SegmentEntry[]): StagedCommit {
     const tree = this.#tree.clone();
     const shardHeads = [...this.#head.shardHeads];
-    const segments: StagedSegment[] = [];
+    const segments: Segment[] = [];
     for (let start = 0; start < entries.length; start += SEGMENT_ENTRIES) {
       const part = entries.slice(start, start + SEGMENT_ENTRIES);
       segments.push(this.#stageSegment(tree, shardHeads, part));
@@ -143,7 +140,7 @@ export class ElectionLog {
   }
 
   /** Moves `tree` and `shardHeads` past the entries. */
-  #stageSegment(tree: GrowingTree, shardHeads: ShardHead[], entries: readonly SegmentEntry[]): StagedSegment {
+  #stageSegment(tree: GrowingTree, shardHeads: ShardHead[], entries: readonly SegmentEntry[]): Segment {
     const { electionId, manifestHash } = this.election;
     const firstIndex = tree.size;
     const rootBefore = tree.root();
@@ -155,7 +152,7 @@ export class ElectionLog {
         shardHeads[shard] = { sequence, hash };
       }
     }
-    const segment: Segment = {
+    return {
       electionId,
       manifestHash,
       firstIndex,
@@ -164,19 +161,19 @@ export class ElectionLog {
       rootAfter: tree.root(),
       entries,
     };
-    return { key: keyOfSegment(segment), body: encodeSegment(segment) };
   }
 
-  /** A segment counts as evidence once it was read back. Other bytes under its key are another process's. */
-  async #putSegment({ key, body }: StagedSegment): Promise<StoredObject> {
-    const { evidence } = this.#stores;
-    const stored = await evidence.put(key, body).catch((error: unknown) => {
+  /**
+   * Votes that are objects of their own come first: the segment names them, and without it they are unreferenced. Other
+   * bytes under the segment's key are another process's.
+   */
+  async #putSegment(segment: Segment): Promise<StoredObject> {
+    const { evidence, layout } = this.#stores;
+    const lines = layout === "object-per-vote" ? await putVotes(evidence, segment) : segment;
+    return putAndReadBack(evidence, keyOfSegment(segment), encodeSegment(lines)).catch((error: unknown) => {
       if (!(error instanceof ObjectConflictError)) throw error;
       throw new ContestedError(this.#head.treeSize, error.message, { cause: error });
     });
-    const back = await evidence.get(key, stored.versionId);
-    if (!back || !equalBytes(back, body)) throw new HaltError(`${key} does not read back as it was written`);
-    return stored;
   }
 
   async #swap(next: LogHead): Promise<void> {

@@ -2,12 +2,12 @@ import { type ChainHead, verifyNext } from "../ballot/chain.ts";
 import { closingEntry, encodeEntry } from "../ballot/entry.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
 import { equalBytes } from "../core/bytes.ts";
+import type { FoundSegment } from "../evidence/read-segment.ts";
 import { logEntryOf } from "../evidence/segment.ts";
 import type { SegmentEntry } from "../evidence/segment-line.ts";
 import type { GrowingTree } from "../tlog/growing-tree.ts";
 import type { AuditedElection } from "./election-log.ts";
 import { HaltError } from "./halt.ts";
-import type { FoundSegment } from "./stored-segments.ts";
 
 /** Grows tree and chains by segments as they are found, and accepts none that does not continue both exactly. */
 export class EvidenceReplay {

@@ -4,18 +4,19 @@ import { FormatError } from "../ballot/format-error.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import { equalBytes } from "../core/bytes.ts";
 import { ServiceError } from "../core/errors.ts";
-import type { ElectionId, Sequence, ShardId } from "../core/ids.ts";
+import { type ElectionId, type Sequence, type ShardId, voteIdOf } from "../core/ids.ts";
 import {
-  blockPrefix,
+  blockSegmentsPrefix,
   checkpointNumberOf,
   firstIndexOf,
   parseSegmentKey,
   segmentPrefix,
 } from "../evidence/layout.ts";
+import { readEntry } from "../evidence/read-segment.ts";
 import { logEntryOf, type OpenSegment, openSegment } from "../evidence/segment.ts";
-import type { SegmentEntry, SegmentHeader } from "../evidence/segment-line.ts";
+import type { SegmentEntry, SegmentHeader, SegmentLine } from "../evidence/segment-line.ts";
 import type { TileReader } from "../tlog/tile-reader.ts";
-import type { ObjectStore } from "../worm/object-store.ts";
+import { ObjectCorruptError, type ObjectStore } from "../worm/object-store.ts";
 import { lastBlockOf } from "./stored-segments.ts";
 
 // A record is looked up in the process that seals, so nothing here keeps its event loop for long. And what lies in the
@@ -52,10 +53,10 @@ const LINES_AT_ONCE = 100;
 export async function recordAt(log: SealedLog, index: number): Promise<LocatedRecord | undefined> {
   const { election, evidence, tree } = log;
   if (decodeEntry(await tree.entry(index)).type !== "vote") return undefined;
-  for (const key of await keysFrom(evidence, blockPrefix(election, checkpointNumberOf(index)))) {
+  for (const key of await keysFrom(evidence, blockSegmentsPrefix(election, checkpointNumberOf(index)))) {
     if (!hasIndex(key, index)) continue;
     const segment = await open(evidence, key);
-    const entry = segment && entryOf(segment, index - segment.header.firstIndex);
+    const entry = segment && (await entryOf(evidence, segment, index - segment.header.firstIndex));
     if (entry?.type === "vote" && (await isEntryAt(tree, index, entry))) {
       return { index, record: entry.record, segmentKey: key };
     }
@@ -87,7 +88,7 @@ export async function recordOf(log: SealedLog, place: RecordPlace): Promise<Loca
     }
     return undefined;
   });
-  const keys = block === undefined ? [] : await keysFrom(evidence, blockPrefix(election, block));
+  const keys = block === undefined ? [] : await keysFrom(evidence, blockSegmentsPrefix(election, block));
   const last = await lastWhere(keys, beginsBefore);
   // An orphan with the very entries of the log, cut elsewhere, may end before the record: then another one reaches it.
   for (const key of last ? reaching(keys, last) : []) {
@@ -120,10 +121,11 @@ async function findIn(
   const { firstIndex, count } = segment.header;
   for (let position = 0; position < count; position++) {
     if (position % LINES_AT_ONCE === LINES_AT_ONCE - 1) await setImmediate();
-    const entry = entryOf(segment, position);
-    if (entry?.type !== "vote") continue;
+    const line = lineOf(segment, position);
+    if (!line || !isVoteAt(line, place, segment.header)) continue;
+    const entry = await entryOf(evidence, segment, position);
+    if (entry?.type !== "vote") return undefined;
     const { record } = entry;
-    if (record.shard !== place.shard || record.sequence !== place.sequence) continue;
     const index = firstIndex + position;
     return (await isEntryAt(tree, index, entry)) ? { index, record, segmentKey: key } : undefined;
   }
@@ -172,16 +174,32 @@ async function open(evidence: ObjectStore, key: string): Promise<OpenSegment | u
 }
 
 /** Undefined for a line that cannot be read. */
-function entryOf(segment: OpenSegment, position: number): SegmentEntry | undefined {
+function lineOf(segment: OpenSegment, position: number): SegmentLine | undefined {
   try {
-    return segment.entry(position);
+    return segment.line(position);
   } catch (error) {
     return orMalformed(error);
   }
 }
 
+/** Whether a line is that vote's, or refers to it. */
+function isVoteAt(line: SegmentLine, { shard, sequence }: RecordPlace, { shardHeads }: SegmentHeader): boolean {
+  if (line.type === "vote-ref") return line.id === voteIdOf(shard, sequence, shardHeads.length);
+  return line.type === "vote" && line.record.shard === shard && line.record.sequence === sequence;
+}
+
+/** Undefined where the line, or the object it refers to, cannot be read or is not what it should be. */
+async function entryOf(
+  evidence: ObjectStore,
+  segment: OpenSegment,
+  position: number,
+): Promise<SegmentEntry | undefined> {
+  const line = lineOf(segment, position);
+  return line && readEntry(evidence, segment.header, position, line).catch(orMalformed);
+}
+
 function orMalformed(error: unknown): undefined {
-  if (!(error instanceof FormatError)) throw error;
+  if (!(error instanceof FormatError || error instanceof ObjectCorruptError)) throw error;
 }
 
 /** The keys of the segments that begin with `prefix`, in order of first index. */

@@ -4,6 +4,7 @@ import { toHex } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import { shardId, type TreeSize, treeSize } from "../core/ids.ts";
 import { BLOCK_ENTRIES, checkpointNumberOf, manifestKey } from "../evidence/layout.ts";
+import type { FoundSegment } from "../evidence/read-segment.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
@@ -11,7 +12,7 @@ import { type AuditedElection, ElectionLog, type LogStores, putTiles } from "./e
 import { EvidenceReplay, sameHeads } from "./evidence-replay.ts";
 import { ContestedError, HaltError } from "./halt.ts";
 import { type LogHead, sameHead } from "./head.ts";
-import { blockEnds, type FoundSegment, segmentKeys, segmentsAfter, segmentsTo } from "./stored-segments.ts";
+import { blockEnds, segmentKeys, segmentsAfter, segmentsTo } from "./stored-segments.ts";
 
 export interface OpenLogOptions {
   readonly election: AuditedElection;

@@ -5,24 +5,18 @@
 import { equalBytes, toHex } from "../core/bytes.ts";
 import { type ElectionId, type TreeSize, treeSize } from "../core/ids.ts";
 import {
-  blockPrefix,
+  blockSegmentsPrefix,
   checkpointKey,
   checkpointNumberOf,
   firstIndexOf,
   parseSegmentKey,
 } from "../evidence/layout.ts";
-import { decodeSegment, keyOfSegment, type Segment } from "../evidence/segment.ts";
+import { type FoundSegment, readSegment as readStored } from "../evidence/read-segment.ts";
+import type { Segment } from "../evidence/segment.ts";
 import { parseVoteCheckpoint, type VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
 import { HaltError } from "./halt.ts";
 import type { LogEnd } from "./head.ts";
-
-/** A segment as it lies in the evidence store. */
-export interface FoundSegment {
-  readonly key: string;
-  readonly body: Uint8Array;
-  readonly segment: Segment;
-}
 
 /** The number of the block a log of this size ends in; 0 for the empty log. */
 export function lastBlockOf(size: TreeSize): number {
@@ -103,16 +97,14 @@ export async function segmentKeys(
   const checkpoint = await voteCheckpoint(evidence, election, number);
   if (checkpoint) return checkpoint.segments.map(({ key }) => key);
   const keys: string[] = [];
-  for await (const key of evidence.list(`${blockPrefix(election, number)}entries_`)) keys.push(key);
+  for await (const key of evidence.list(blockSegmentsPrefix(election, number))) keys.push(key);
   return keys;
 }
 
 async function readSegment(evidence: ObjectStore, key: string): Promise<FoundSegment> {
-  const body = await evidence.get(key);
-  if (!body) throw new HaltError(`${key} is listed by the evidence store and cannot be read from it`);
-  const segment = decodeSegment(body);
-  if (keyOfSegment(segment) !== key) throw new HaltError(`${key} holds ${keyOfSegment(segment)}`);
-  return { key, body, segment };
+  const found = await readStored(evidence, key);
+  if (!found) throw new HaltError(`${key} is listed by the evidence store and cannot be read from it`);
+  return found;
 }
 
 async function firstWhere(

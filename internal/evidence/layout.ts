@@ -3,9 +3,14 @@
 //   <election>/manifest.json
 //   <election>/votes/checkpoint_0000000001/entries_0000000000-0000000730.ndjson.zst    first and last log index
 //   <election>/votes/checkpoint_0000000001/checkpoint.json
+//   <election>/votes/checkpoint_0000000001/vote_12345.json                             in the layout object-per-vote
 //
-// Numbers have ten digits, so that a listing in order of key is in order of the log.
-import { type ElectionId, isElectionId } from "../core/ids.ts";
+// Numbers of blocks and entries have ten digits, so that a listing in order of key is in order of the log.
+import { type ElectionId, isElectionId, type VoteId, voteId } from "../core/ids.ts";
+
+/** Whether a segment has its votes in its own lines, or each is an object to which a line refers. */
+export const EVIDENCE_LAYOUTS = ["segments", "object-per-vote"] as const;
+export type EvidenceLayout = (typeof EVIDENCE_LAYOUTS)[number];
 
 /** Log entries a vote checkpoint covers: number 1 has entries 0 to 9,999. */
 export const BLOCK_ENTRIES = 10_000;
@@ -43,6 +48,11 @@ export function segmentKey(election: ElectionId, first: number, last: number): s
   return `${blockPrefix(election, number)}${range}.ndjson.zst`;
 }
 
+/** What the keys of a block's segments begin with. */
+export function blockSegmentsPrefix(election: ElectionId, number: number): string {
+  return `${blockPrefix(election, number)}entries_`;
+}
+
 /** What the keys of all segments begin with that begin with one log index: one segment, and perhaps orphans. */
 export function segmentPrefix(election: ElectionId, first: number): string {
   return `${blockPrefix(election, checkpointNumberOf(first))}entries_${digits(first)}-`;
@@ -58,6 +68,26 @@ export function parseSegmentKey(key: string): (SegmentRange & { election: Electi
   } catch {
     return undefined;
   }
+}
+
+/** The object of a vote whose entry is in the block. */
+export function voteKey(election: ElectionId, number: number, id: VoteId): string {
+  return `${voteObjectsPrefix(election, number)}${id}.json`;
+}
+
+/** What the keys of a block's vote objects begin with. */
+export function voteObjectsPrefix(election: ElectionId, number: number): string {
+  return `${blockPrefix(election, number)}vote_`;
+}
+
+/** What a vote's object key names; undefined for any other key. */
+export function parseVoteKey(
+  key: string,
+): { readonly election: ElectionId; readonly number: number; readonly id: VoteId } | undefined {
+  const match = /^([^/]+)\/votes\/checkpoint_(\d{10})\/vote_([1-9]\d{0,15})\.json$/.exec(key);
+  const [election, number, id] = [match?.[1] ?? "", Number(match?.[2]), Number(match?.[3])];
+  if (!match || number < 1 || !isElectionId(election) || !Number.isSafeInteger(id)) return undefined;
+  return { election, number, id: voteId(id) };
 }
 
 export function checkpointKey(election: ElectionId, number: number): string {

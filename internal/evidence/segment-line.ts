@@ -4,7 +4,7 @@ import type { ClosingEntry, ManifestEntry } from "../ballot/entry.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
 import { toHex } from "../core/bytes.ts";
-import { type ElectionId, MAX_SHARDS, sequence, shardId } from "../core/ids.ts";
+import { type ElectionId, MAX_SHARDS, sequence, shardId, type VoteId, voteId } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
 import {
   base64Bytes,
@@ -41,6 +41,19 @@ export type SegmentEntry =
   | { readonly type: "event" /** The event document. */; readonly note: string }
   | ClosingEntry;
 
+/** Stands for a vote that is an object of its own, which has the line. */
+export interface VoteReference {
+  readonly type: "vote-ref";
+  readonly id: VoteId;
+  /** The version of the object to read, whatever its key shows later. */
+  readonly versionId: string;
+  /** SHA-256 of the object in lower-case hex. */
+  readonly sha256: string;
+}
+
+/** An entry as a segment has it. */
+export type SegmentLine = SegmentEntry | VoteReference;
+
 export function writeHeader(header: SegmentHeader): string {
   return JSON.stringify({
     format: SEGMENT_FORMAT,
@@ -59,8 +72,12 @@ export function readHeader(line: string): SegmentHeader {
   return readStrict(line, headerJson, writeHeader);
 }
 
-export function writeEntry(entry: SegmentEntry): string {
+export function writeLine(entry: SegmentLine): string {
   switch (entry.type) {
+    case "vote-ref": {
+      const { id, versionId, sha256 } = entry;
+      return JSON.stringify({ type: "vote-ref", id, version_id: versionId, sha256 });
+    }
     case "manifest":
       return JSON.stringify({ type: "manifest", hash: toHex(entry.manifestHash) });
     case "vote": {
@@ -88,8 +105,8 @@ export function writeEntry(entry: SegmentEntry): string {
 }
 
 /** Throws a FormatError. */
-export function readEntry(line: string): SegmentEntry {
-  return readStrict(line, entryJson, writeEntry);
+export function readLine(line: string): SegmentLine {
+  return readStrict(line, lineJson, writeLine);
 }
 
 const headerJson = z
@@ -158,4 +175,26 @@ const closingJson = z
     (line): SegmentEntry => ({ type: "closing", shardHeads: line.shard_heads, totalVotes: line.total }),
   );
 
-const entryJson = z.discriminatedUnion("type", [voteJson, manifestJson, eventJson, closingJson]);
+const referenceJson = z
+  .strictObject({
+    type: z.literal("vote-ref"),
+    id: z.int().min(1),
+    version_id: z.string().min(1),
+    sha256: z.string().regex(/^[0-9a-f]{64}$/, "not a hash in hex"),
+  })
+  .transform(
+    (line): SegmentLine => ({
+      type: "vote-ref",
+      id: voteId(line.id),
+      versionId: line.version_id,
+      sha256: line.sha256,
+    }),
+  );
+
+const lineJson = z.discriminatedUnion("type", [
+  voteJson,
+  referenceJson,
+  manifestJson,
+  eventJson,
+  closingJson,
+]);

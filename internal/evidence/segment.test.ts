@@ -117,9 +117,9 @@ test("every segment opens to its header, and gives each entry that is asked for"
       expect(open.header).toEqual({ ...header, count: entries.length });
       // In any order: nothing depends on what was read before.
       for (const position of [...entries.keys()].reverse()) {
-        expect(open.entry(position)).toEqual(entries[position]);
+        expect(open.line(position)).toEqual(entries[position]);
       }
-      expect(() => open.entry(entries.length)).toThrow(FormatError);
+      expect(() => open.line(entries.length)).toThrow(FormatError);
     }),
     { numRuns: 30 },
   );

@@ -10,14 +10,19 @@ import { eventEntry, parseEvent } from "./event.ts";
 import { textOf } from "./json.ts";
 import { segmentKey } from "./layout.ts";
 import {
-  readEntry,
   readHeader,
+  readLine,
   type SegmentEntry,
   type SegmentHeader,
-  writeEntry,
+  type SegmentLine,
   writeHeader,
+  writeLine,
 } from "./segment-line.ts";
 
+/** A segment as its object has it: in the layout object-per-vote, references stand for its votes. */
+export type SegmentLines = Omit<SegmentHeader, "count"> & { readonly entries: readonly SegmentLine[] };
+
+/** A segment with all of its records: `readSegment` gives it, whatever the store's layout. */
 export type Segment = Omit<SegmentHeader, "count"> & { readonly entries: readonly SegmentEntry[] };
 
 /**
@@ -34,17 +39,22 @@ export function logEntryOf(entry: SegmentEntry): LogEntry {
 }
 
 /** The segment's object key. Throws a RangeError unless it has 1 to 1,000 entries of one block. */
-export function keyOfSegment({ electionId, firstIndex, entries }: Segment): string {
+export function keyOfSegment({ electionId, firstIndex, entries }: SegmentLines): string {
   return segmentKey(electionId, firstIndex, firstIndex + entries.length - 1);
 }
 
 /** The segment as an evidence object. Throws a FormatError when it breaks a rule of the format. */
-export function encodeSegment(segment: Segment): Uint8Array {
+export function encodeSegment(segment: SegmentLines): Uint8Array {
   const params = { [constants.ZSTD_c_checksumFlag]: 1 };
   return zstdCompressSync(encodeSegmentText(segment), { params });
 }
 
 /** Reads an evidence object. Throws a FormatError that names the line; the header is line 1. */
+export function decodeSegmentLines(object: Uint8Array): SegmentLines {
+  return readText(unpack(object));
+}
+
+/** The same of an object that has all of its records in its lines. Whoever has the store uses `readSegment`. */
 export function decodeSegment(object: Uint8Array): Segment {
   return decodeSegmentText(unpack(object));
 }
@@ -52,8 +62,8 @@ export function decodeSegment(object: Uint8Array): Segment {
 /** A segment of which the header is read, and the entries are not. */
 export interface OpenSegment {
   readonly header: SegmentHeader;
-  /** Reads one entry, by its position from 0. Throws a FormatError, also when there is none. */
-  entry(position: number): SegmentEntry;
+  /** Reads one line, by the entry's position from 0. Throws a FormatError, also when there is none. */
+  line(position: number): SegmentLine;
 }
 
 /**
@@ -63,14 +73,14 @@ export interface OpenSegment {
  */
 export async function openSegment(object: Uint8Array): Promise<OpenSegment> {
   const { header, lines } = splitText(await unpackElsewhere(object));
-  return { header, entry: (position) => entryAt(lines, position) };
+  return { header, line: (position) => lineAt(lines, position) };
 }
 
 /** The segment's lines, before compression. */
-export function encodeSegmentText(segment: Segment): Uint8Array {
+export function encodeSegmentText(segment: SegmentLines): Uint8Array {
   check(segment);
   let text = `${writeHeader({ ...segment, count: segment.entries.length })}\n`;
-  for (const entry of segment.entries) text += `${writeEntry(entry)}\n`;
+  for (const entry of segment.entries) text += `${writeLine(entry)}\n`;
   const bytes = utf8(text);
   // Events can be forty times as long as votes: what no reader would unpack must not become evidence.
   if (bytes.length > MAX_UNPACKED_BYTES)
@@ -80,9 +90,17 @@ export function encodeSegmentText(segment: Segment): Uint8Array {
 
 /** The other way round. */
 export function decodeSegmentText(text: Uint8Array): Segment {
+  const segment = readText(text);
+  const entries = segment.entries.filter((entry) => entry.type !== "vote-ref");
+  if (entries.length < segment.entries.length)
+    throw new FormatError("segment: its votes are in other objects");
+  return { ...segment, entries };
+}
+
+function readText(text: Uint8Array): SegmentLines {
   const { header, lines } = splitText(text);
   const { count: _, ...rest } = header;
-  const segment = { ...rest, entries: lines.map((_, position) => entryAt(lines, position)) };
+  const segment = { ...rest, entries: lines.map((_, position) => lineAt(lines, position)) };
   check(segment);
   return segment;
 }
@@ -99,8 +117,8 @@ function splitText(text: Uint8Array): { header: SegmentHeader; lines: readonly s
 }
 
 /** Line 1 is the header. */
-function entryAt(lines: readonly string[], position: number): SegmentEntry {
-  return inSegment(`line ${position + 2}: `, () => readEntry(lines[position] ?? ""));
+function lineAt(lines: readonly string[], position: number): SegmentLine {
+  return inSegment(`line ${position + 2}: `, () => readLine(lines[position] ?? ""));
 }
 
 /** With `info` the result has this form (Node's zlib documentation, "Class: Options"), which its types leave out. */
@@ -145,7 +163,7 @@ function inSegment<T>(place: string, read: () => T): T {
 }
 
 /** The rules that hold between lines. Chains and roots are for whoever has the segments before. */
-function check(segment: Segment): void {
+function check(segment: SegmentLines): void {
   try {
     keyOfSegment(segment);
   } catch (error) {
@@ -158,7 +176,7 @@ function check(segment: Segment): void {
   });
 }
 
-function problemOf(segment: Segment, entry: SegmentEntry, position: number): string | undefined {
+function problemOf(segment: SegmentLines, entry: SegmentLine, position: number): string | undefined {
   const shards = segment.shardHeads.length;
   const isFirstOfLog = segment.firstIndex + position === 0;
   if (isFirstOfLog !== (entry.type === "manifest"))
@@ -168,6 +186,9 @@ function problemOf(segment: Segment, entry: SegmentEntry, position: number): str
       return equalBytes(entry.manifestHash, segment.manifestHash) ? undefined : "not the header's manifest";
     case "vote":
       return entry.record.shard < shards ? undefined : `shard ${entry.record.shard} of ${shards}`;
+    case "vote-ref":
+      // Any id is one of some shard. Whether the object is that vote, whoever reads it sees.
+      return undefined;
     case "event":
       return parseEvent(entry.note).electionId === segment.electionId
         ? undefined

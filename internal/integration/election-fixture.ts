@@ -22,7 +22,7 @@ import { toHex } from "../core/bytes.ts";
 import { ServiceError } from "../core/errors.ts";
 import { type ElectionId, electionId, voteIdOf } from "../core/ids.ts";
 import { checkpointKey, checkpointNumberOf, parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
-import { decodeSegment } from "../evidence/segment.ts";
+import { readSegment } from "../evidence/read-segment.ts";
 import { createGrpcTransport } from "../grpc/transport.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { openCheckpoint } from "../tlog/checkpoint.ts";
@@ -298,9 +298,8 @@ export class TestElection {
   /** Every record in the evidence store, in log order. */
   async *sealedVotes() {
     for await (const key of this.evidence.list(votesPrefix(this.id))) {
-      const object = parseSegmentKey(key) && (await this.evidence.get(key));
-      if (!object) continue;
-      for (const entry of decodeSegment(object).entries) {
+      const found = parseSegmentKey(key) && (await readSegment(this.evidence, key));
+      for (const entry of found?.segment.entries ?? []) {
         if (entry.type !== "vote") continue;
         const { record } = entry;
         const voteId = voteIdOf(record.shard, record.sequence, this.manifest.shards);

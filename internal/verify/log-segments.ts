@@ -3,7 +3,7 @@
 import { equalBytes } from "../core/bytes.ts";
 import type { Hash } from "../core/sha256.ts";
 import { firstIndexOf, parseSegmentKey } from "../evidence/layout.ts";
-import { decodeSegment, type Segment } from "../evidence/segment.ts";
+import { decodeSegmentLines, type SegmentLines } from "../evidence/segment.ts";
 import type { VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
 
@@ -60,9 +60,9 @@ async function pathTo(
 }
 
 /** Whoever verifies the segment says what is wrong with it. */
-async function read(store: Pick<ObjectStore, "get">, key: string): Promise<Segment | undefined> {
+async function read(store: Pick<ObjectStore, "get">, key: string): Promise<SegmentLines | undefined> {
   try {
-    return decodeSegment((await store.get(key)) ?? new Uint8Array());
+    return decodeSegmentLines((await store.get(key)) ?? new Uint8Array());
   } catch {
     return undefined;
   }

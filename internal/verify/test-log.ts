@@ -9,12 +9,20 @@ import { closingEntry } from "../ballot/entry.ts";
 import type { Manifest } from "../ballot/manifest.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import { toHex, utf8 } from "../core/bytes.ts";
-import type { ElectionId } from "../core/ids.ts";
+import { type ElectionId, type VoteId, voteIdOf } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
-import { BLOCK_ENTRIES, checkpointKey } from "../evidence/layout.ts";
-import { decodeSegment, encodeSegment, type Segment } from "../evidence/segment.ts";
-import type { SegmentEntry } from "../evidence/segment-line.ts";
+import {
+  BLOCK_ENTRIES,
+  checkpointKey,
+  checkpointNumberOf,
+  type EvidenceLayout,
+  parseVoteKey,
+  voteKey,
+} from "../evidence/layout.ts";
+import { decodeSegmentLines, encodeSegment, type Segment } from "../evidence/segment.ts";
+import type { SegmentEntry, SegmentLine } from "../evidence/segment-line.ts";
 import { encodeVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
+import { decodeVoteObject, encodeVoteObject } from "../evidence/vote-object.ts";
 import { type Checkpoint, formatCheckpoint, openCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteSigner, signNote } from "../tlog/note.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
@@ -56,6 +64,7 @@ export interface TestLogOptions {
   readonly commits?: readonly number[];
   /** Without a closing entry. */
   readonly open?: boolean;
+  readonly layout?: EvidenceLayout;
   /** How many events come after each commit. */
   readonly events?: number;
   /** The first voter votes again, which ShardRouter would have refused. */
@@ -95,10 +104,11 @@ export class TestLog {
   static async create({
     commits = [20, 30],
     open = false,
+    layout = "segments",
     events = 0,
     doubleVote = false,
   }: TestLogOptions = {}): Promise<TestLog> {
-    await using fixture = await AuditFixture.create();
+    await using fixture = await AuditFixture.create({ layout });
     const { election, shards, evidence, tiles } = fixture;
     const { electionId, manifestHash, manifestBytes } = election;
     const log = await fixture.open();
@@ -124,6 +134,8 @@ export class TestLog {
       );
     };
 
+    // Two are enough: a signature takes a millisecond, and thousands of events can fill a block.
+    const documents = [0, 1].map((number) => testEvent(election.manifest, number));
     await commit([{ type: "manifest", manifestHash }]);
     for (const votes of commits) {
       await commit(
@@ -132,7 +144,9 @@ export class TestLog {
           .flat()
           .map((record) => ({ type: "vote", record })),
       );
-      if (events > 0) await commit(Array.from({ length: events }, (_, n) => testEvent(election.manifest, n)));
+      await commit(
+        Array.from({ length: events }, (_, n) => documents[n % 2]).filter((event) => event !== undefined),
+      );
     }
     if (doubleVote) await commit([{ type: "vote", record: repeatFirstVote(fixture) }]);
     if (!open) await commit([closingEntry(log.head.shardHeads)]);
@@ -188,17 +202,54 @@ export class TestLog {
 
   /** The record behind a log index. */
   recordAt(index: number): VoteRecord {
-    const { firstIndex, entries } = decodeSegment(
-      this.evidence.get(this.segmentOf(index)) ?? new Uint8Array(),
-    );
+    const { firstIndex, entries } = this.segment(this.segmentOf(index));
     const entry = entries[index - firstIndex];
     if (entry?.type !== "vote") throw new RangeError(`${index} is not a vote`);
     return entry.record;
   }
 
-  /** Decodes a segment, changes it and encodes it again, so that nothing is wrong with its form. */
+  /** A segment with its records, whatever the layout. */
+  segment(key: string): Segment {
+    const lines = decodeSegmentLines(this.evidence.get(key) ?? new Uint8Array());
+    const entries = lines.entries.map((line, position): SegmentEntry => {
+      if (line.type !== "vote-ref") return line;
+      const [name, shards] = [this.#voteKey(lines.firstIndex + position, line.id), this.manifest.shards];
+      const object = this.evidence.get(name) ?? new Uint8Array();
+      return { type: "vote", record: decodeVoteObject(object, { key: name, id: line.id, shards }) };
+    });
+    return { ...lines, entries };
+  }
+
+  /** Decodes a segment, changes it and writes it again, so that nothing is wrong with its form. */
   editSegment(key: string, change: (segment: Segment) => Segment): void {
-    this.evidence.edit(key, (body) => encodeSegment(change(decodeSegment(body))));
+    this.writeSegment(key, change(this.segment(key)));
+  }
+
+  /** Writes a segment, and its votes if they are objects of their own, over what is there. */
+  writeSegment(key: string, segment: Segment): void {
+    const entries = segment.entries.map((entry, position): SegmentLine => {
+      if (entry.type !== "vote" || !this.#hasVoteObjects) return entry;
+      const id = voteIdOf(entry.record.shard, entry.record.sequence, this.manifest.shards);
+      const object = encodeVoteObject(entry.record);
+      this.evidence.set(this.#voteKey(segment.firstIndex + position, id), object);
+      const digest = toHex(sha256(object));
+      return { type: "vote-ref", id, versionId: digest, sha256: digest };
+    });
+    this.evidence.set(key, encodeSegment({ ...segment, entries }));
+  }
+
+  get #hasVoteObjects(): boolean {
+    return [...this.evidence.keys()].some((key) => parseVoteKey(key));
+  }
+
+  /** The key of the object of the vote at a log index. */
+  voteKeyAt(index: number): string {
+    const { shard, sequence } = this.recordAt(index);
+    return this.#voteKey(index, voteIdOf(shard, sequence, this.manifest.shards));
+  }
+
+  #voteKey(index: number, id: VoteId): string {
+    return voteKey(this.electionId, checkpointNumberOf(index), id);
   }
 
   /** A note by the log's own key. */

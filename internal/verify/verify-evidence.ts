@@ -2,7 +2,7 @@ import type { ClosingEntry } from "../ballot/entry.ts";
 import { type Manifest, parseManifest } from "../ballot/manifest.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
 import type { Tally } from "../ballot/tally.ts";
-import { equalBytes, toHex } from "../core/bytes.ts";
+import { equalBytes } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
 import type { ElectionId } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
@@ -13,15 +13,18 @@ import {
   firstIndexOf,
   manifestKey,
   parseSegmentKey,
+  parseVoteKey,
 } from "../evidence/layout.ts";
-import { decodeSegment, keyOfSegment } from "../evidence/segment.ts";
+import { decodeSegmentLines, keyOfSegment } from "../evidence/segment.ts";
 import { parseVoteCheckpoint, type StoredSegment, type VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import { openCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
-import { ObjectCorruptError, type ObjectStore } from "../worm/object-store.ts";
+import type { ObjectStore } from "../worm/object-store.ts";
 import { EvidenceLog, type KnownTree, sameHeads } from "./evidence-log.ts";
 import { logSegments } from "./log-segments.ts";
+import { readNamed } from "./named-object.ts";
 import type { VerificationReport } from "./report.ts";
+import { VoteObjects } from "./vote-objects.ts";
 
 export interface VerifyEvidenceOptions {
   readonly store: Pick<ObjectStore, "get" | "list">;
@@ -61,11 +64,11 @@ export async function verifyEvidence(options: VerifyEvidenceOptions): Promise<Ve
   const eventKey = options.eventKey === undefined ? undefined : NoteVerifier.parse(options.eventKey);
   const evidence = new EvidenceLog({ manifest, manifestHash, known, eventKey, report });
   const blocks = await listBlocks(options);
-  const last = [...blocks.keys()].at(-1);
-  const lastKey = blocks.get(last ?? 0)?.at(-1) ?? "";
-  const total = (parseSegmentKey(lastKey)?.last ?? 0) + 1;
-  for (const [number, keys] of blocks) {
-    await verifyBlock({ ...options, log, evidence, number, keys, isLast: number === last, total });
+  // Vote objects alone are of a commit that is under way, or that never was.
+  const [last = 0, lastBlock] = [...blocks].findLast(([, { keys }]) => keys.length > 0) ?? [];
+  const total = (parseSegmentKey(lastBlock?.keys.at(-1) ?? "")?.last ?? 0) + 1;
+  for (const [number, block] of blocks) {
+    await verifyBlock({ ...options, ...block, log, evidence, number, isLast: number >= last, total });
   }
   if (known && evidence.size < known.size) {
     const place = { index: evidence.size };
@@ -98,37 +101,45 @@ async function openManifest({ store, electionId, report, logKey }: VerifyEvidenc
   }
 }
 
+interface ListedBlock {
+  /** Of its segments and its vote checkpoint, in order. */
+  readonly keys: string[];
+  /** Whether it has votes that are objects of their own. Their keys are too many to hold for all blocks. */
+  hasVoteObjects: boolean;
+}
+
 /** Every key of the election but its manifest's, by block. */
 async function listBlocks({
   store,
   electionId,
   report,
-}: VerifyEvidenceOptions): Promise<Map<number, string[]>> {
-  const blocks = new Map<number, string[]>();
+}: VerifyEvidenceOptions): Promise<Map<number, ListedBlock>> {
+  const blocks = new Map<number, ListedBlock>();
   for await (const key of store.list(`${electionId}/`)) {
     if (key === manifestKey(electionId)) continue;
     const number = Number(/\/checkpoint_(\d{10})\/[^/]+$/.exec(key)?.[1] ?? 0);
+    const vote = parseVoteKey(key);
     const known =
       number > 0 &&
       key.startsWith(blockPrefix(electionId, number)) &&
-      (parseSegmentKey(key) || key === checkpointKey(electionId, number));
+      (vote || parseSegmentKey(key) || key === checkpointKey(electionId, number));
     if (!known) {
       report.problem({ object: key }, "has no place in an evidence store");
       continue;
     }
-    const keys = blocks.get(number) ?? [];
-    keys.push(key);
-    blocks.set(number, keys);
+    const block = blocks.get(number) ?? { keys: [], hasVoteObjects: false };
+    if (vote) block.hasVoteObjects = true;
+    else block.keys.push(key);
+    blocks.set(number, block);
   }
   return blocks;
 }
 
-interface Block extends VerifyEvidenceOptions {
+interface Block extends VerifyEvidenceOptions, ListedBlock {
   readonly log: NoteVerifier;
   readonly evidence: EvidenceLog;
   readonly number: number;
-  readonly keys: readonly string[];
-  /** No block follows. */
+  /** No block with segments follows. */
   readonly isLast: boolean;
   /** Entries in the whole store, by the segments' names. */
   readonly total: number;
@@ -142,16 +153,22 @@ async function verifyBlock(block: Block): Promise<void> {
   const named = new Map(checkpoint?.segments.map((segment) => [segment.key, segment]));
   const segments = keys.filter((key) => key !== object);
   const ofLog = await logSegments({ ...block, keys: segments, checkpoint });
+  const votes = new VoteObjects(block);
   for (const key of segments) {
     if (!ofLog.includes(key)) {
       report.unreferencedSegment(key);
       continue;
     }
     if (checkpoint && !named.has(key)) report.problem({ object: key }, `is not named by ${object}`);
-    await verifySegment(block, key, named.get(key));
+    await verifySegment(block, votes, key, named.get(key));
   }
   for (const key of named.keys()) {
-    if (!keys.includes(key)) report.problem({ object: key }, `is named by ${object} and is not there`);
+    if (keys.includes(key)) continue;
+    report.problem({ object: key }, `is named by ${object} and is not there`);
+    votes.lose();
+  }
+  if (block.hasVoteObjects) {
+    await votes.listUnreferenced({ finished: keys.includes(object) || !block.isLast });
   }
   if (checkpoint) compareCheckpoint(block, object, checkpoint);
   else if (!keys.includes(object)) withoutCheckpoint(block, object);
@@ -169,49 +186,32 @@ async function readCheckpoint({ store, report }: Block, object: string): Promise
   }
 }
 
-async function verifySegment(block: Block, key: string, named: StoredSegment | undefined): Promise<void> {
-  const { report, evidence, onProgress, total } = block;
+async function verifySegment(
+  block: Block,
+  votes: VoteObjects,
+  key: string,
+  named: StoredSegment | undefined,
+): Promise<void> {
+  const { store, report, electionId, number, evidence, onProgress, total } = block;
   const range = parseSegmentKey(key);
   if (!range) return;
   try {
-    const body = named ? await readNamed(block, named) : await block.store.get(key);
+    const by = checkpointKey(electionId, number);
+    const body = named ? await readNamed({ store, report, by, named }) : await store.get(key);
     if (!body) throw new Error("is listed and cannot be read");
-    report.checked.bytes += body.length;
-    const segment = decodeSegment(body);
-    if (keyOfSegment(segment) !== key) throw new Error(`holds ${keyOfSegment(segment)}`);
+    if (!named) report.checked.bytes += body.length;
+    const lines = decodeSegmentLines(body);
+    if (keyOfSegment(lines) !== key) throw new Error(`holds ${keyOfSegment(lines)}`);
     report.checked.segments++;
-    await evidence.accept(key, segment);
+    const segment = await votes.resolve(key, lines);
+    if (segment) await evidence.accept(key, segment);
+    else evidence.lose(range);
   } catch (error) {
     report.problem({ object: key, index: range.first }, messageOf(error));
     evidence.lose(range);
+    votes.lose();
   }
   onProgress?.(evidence.size, total);
-}
-
-/** The bytes that a checkpoint names, or else those that are there now: they show what was changed. */
-async function readNamed(
-  { store, electionId, number, report }: Block,
-  { key, versionId, sha256: hash, bytes }: StoredSegment,
-): Promise<Uint8Array | undefined> {
-  const object = checkpointKey(electionId, number);
-  let body: Uint8Array | undefined;
-  try {
-    body = await store.get(key, versionId);
-  } catch (error) {
-    if (!(error instanceof ObjectCorruptError)) throw error;
-  }
-  const versioned = body !== undefined;
-  body ??= await store.get(key);
-  if (!body) return undefined;
-  const asNamed = toHex(sha256(body)) === hash && body.length === bytes;
-  if (versioned && !asNamed) {
-    report.problem({ object }, `names another hash or length of ${key} than the version that it names has`);
-  } else if (!versioned && asNamed) {
-    report.problem({ object }, `names a version of ${key} that the store does not have`);
-  } else if (!versioned) {
-    report.problem({ object: key }, `has other bytes than ${object} names`);
-  }
-  return body;
 }
 
 /** All that the checkpoint of a finished block says must be what was just read. */

@@ -1,3 +1,4 @@
+import { mapConcurrently } from "../core/map-concurrently.ts";
 import type { ObjectStore, StoredObject } from "./object-store.ts";
 
 export interface ObjectToPut {
@@ -13,31 +14,12 @@ const PUTS_AT_ONCE = 16;
 
 /**
  * Puts every object, `atOnce` at a time, and answers what is stored in the same order. After a failure it starts no
- * more, but rejects only when the puts under way have settled: none of them may land behind the back of a caller who
- * was told that the work is over.
+ * more, and rejects when the puts under way have settled.
  */
-export async function putAll(
+export function putAll(
   store: ObjectStore,
   objects: readonly ObjectToPut[],
   atOnce = PUTS_AT_ONCE,
 ): Promise<StoredObject[]> {
-  const stored: StoredObject[] = [];
-  let next = 0;
-  let failed = false;
-  const worker = async () => {
-    while (!failed) {
-      const index = next++;
-      const object = objects[index];
-      if (!object) return;
-      try {
-        stored[index] = await store.put(object.key, object.body);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
-  };
-  const results = await Promise.allSettled(Array.from({ length: Math.min(atOnce, objects.length) }, worker));
-  for (const result of results) if (result.status === "rejected") throw result.reason;
-  return stored;
+  return mapConcurrently(objects, atOnce, ({ key, body }) => store.put(key, body));
 }
