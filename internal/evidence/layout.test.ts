@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { electionId } from "../core/ids.ts";
+import { electionId, voteId } from "../core/ids.ts";
 import {
   BLOCK_ENTRIES,
   checkpointKey,
@@ -8,8 +8,10 @@ import {
   firstIndexOf,
   manifestKey,
   parseSegmentKey,
+  parseVoteKey,
   SEGMENT_ENTRIES,
   segmentKey,
+  voteKey,
 } from "./layout.ts";
 
 const election = electionId("vermont-2020");
@@ -78,6 +80,31 @@ describe("segment keys", () => {
   ])("are not %s", (_, key) => {
     expect(parseSegmentKey(key)).toBeUndefined();
   });
+});
+
+describe("vote object keys", () => {
+  test("are the architecture's", () => {
+    expect(voteKey(election, 38, voteId(12_345))).toBe(
+      "vermont-2020/votes/checkpoint_0000000038/vote_12345.json",
+    );
+  });
+
+  test("parse to what they were made of", () => {
+    const ids = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }).map((id) => voteId(id));
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1_000_000 }), ids, (number, id) => {
+        expect(parseVoteKey(voteKey(election, number, id))).toEqual({ election, number, id });
+      }),
+    );
+  });
+
+  test.each(["vote_0.json", "vote_01.json", "vote_1.JSON", "vote_9007199254740992.json", "vote_1.json\n"])(
+    "are not %j",
+    (name) => {
+      expect(parseVoteKey(`a/votes/checkpoint_0000000001/${name}`)).toBeUndefined();
+      expect(parseVoteKey("a/votes/checkpoint_0000000000/vote_1.json")).toBeUndefined();
+    },
+  );
 });
 
 test("checkpoint numbers begin at 1", () => {

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from "vitest";
+import { EVIDENCE_LAYOUTS } from "../evidence/layout.ts";
 import type { VerificationReport } from "./report.ts";
 import { flip, TestLog } from "./test-log.ts";
 
@@ -33,14 +34,19 @@ describe("no changed byte goes unseen", () => {
     }
   }, 60_000);
 
-  test("in the evidence", async () => {
-    for (const [number, key] of [...log.evidence.keys()].entries()) {
-      for (const { at, bit } of changes(log.evidence.get(key)?.length ?? 0, number)) {
-        const copy = log.clone();
-        copy.evidence.edit(key, flip(at, bit));
-        const { report } = await copy.verify({ public: false });
-        expect(named(report), `${key}, byte ${at}`).toContain(`${key}: `);
+  test.each(EVIDENCE_LAYOUTS)(
+    "in the evidence, layout %s",
+    async (layout) => {
+      const log = await TestLog.create({ layout, commits: [5, 7] });
+      for (const [number, key] of [...log.evidence.keys()].entries()) {
+        for (const { at, bit } of changes(log.evidence.get(key)?.length ?? 0, number)) {
+          const copy = log.clone();
+          copy.evidence.edit(key, flip(at, bit));
+          const { report } = await copy.verify({ public: false });
+          expect(named(report), `${key}, byte ${at}`).toContain(`${key}: `);
+        }
       }
-    }
-  }, 60_000);
+    },
+    60_000,
+  );
 });
