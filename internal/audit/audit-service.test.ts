@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { createHandlerContext } from "@connectrpc/connect";
@@ -24,6 +24,7 @@ import { AuditFixture, hastyClock, silentLogger, TestShards } from "./audit-fixt
 import { auditService } from "./audit-service.ts";
 import { ElectionLog } from "./election-log.ts";
 import { ElectionSealer } from "./election-sealer.ts";
+import { EventKey } from "./event-key.ts";
 import { HaltError } from "./halt.ts";
 import { auditMetrics } from "./metrics.ts";
 import type { Publisher } from "./publication.ts";
@@ -235,5 +236,34 @@ describe("records", () => {
     await rm(join(fixture.directory, "evidence", key));
     await expect(record(sealed)).rejects.toMatchObject({ kind: "data-loss" });
     await expect(recordAt(400)).rejects.toMatchObject({ kind: "data-loss" });
+  });
+
+  test("are found where each is an object of its own, by reading that one alone", async () => {
+    await using fixture = await AuditFixture.create({ layout: "object-per-vote" });
+    const log = await grow(fixture, [1, 60]);
+    const event = { kind: "worm-probe", at: 1, details: {} } as const;
+    const note = new EventKey(new Uint8Array(32).fill(7)).sign(fixture.election.manifest, event);
+    await log.commit([{ type: "event", note }]);
+    await checkRecords(fixture, 1);
+
+    const { record, recordAt } = serve(fixture);
+    const { operations } = fixture.evidence;
+    const sealed = fixture.shards.records[2]?.at(-1);
+    if (!sealed) throw new Error("no votes");
+    operations.length = 0;
+    const { index } = await record(sealed);
+    const [read, ...others] = operations.filter(({ key }) => key.includes("/vote_"));
+    expect(others).toEqual([]);
+    await expect(recordAt(62)).rejects.toMatchObject({
+      kind: "invalid-argument",
+      message: expect.stringMatching(/not a vote/),
+    });
+
+    const path = join(fixture.directory, "evidence", read?.key ?? "");
+    const body = await readFile(path);
+    await rm(path);
+    await expect(record(sealed)).rejects.toMatchObject({ kind: "data-loss" });
+    await writeFile(path, body.fill(0x20, 10, 20));
+    await expect(recordAt(Number(index))).rejects.toMatchObject({ kind: "data-loss" });
   });
 });

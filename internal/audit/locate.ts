@@ -183,7 +183,11 @@ function lineOf(segment: OpenSegment, position: number): SegmentLine | undefined
 }
 
 /** Whether a line is that vote's, or refers to it. */
-function isVoteAt(line: SegmentLine, { shard, sequence }: RecordPlace, { shardHeads }: SegmentHeader): boolean {
+function isVoteAt(
+  line: SegmentLine,
+  { shard, sequence }: RecordPlace,
+  { shardHeads }: SegmentHeader,
+): boolean {
   if (line.type === "vote-ref") return line.id === voteIdOf(shard, sequence, shardHeads.length);
   return line.type === "vote" && line.record.shard === shard && line.record.sequence === sequence;
 }
