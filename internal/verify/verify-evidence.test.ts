@@ -28,7 +28,7 @@ describe.each(EVIDENCE_LAYOUTS)("layout %s", (layout) => {
     const most = layout === "segments" ? { commits: [9_000, 2_000] } : { commits: [100, 100], events: 5_400 };
     large = await TestLog.create({ layout, ...most });
     largeVotes = large.records.flat().length;
-  });
+  }, 30_000);
 
   type Findings = {
     /** With the public log beside the evidence. */
