@@ -51,7 +51,7 @@ let failed = 0;
 const only = process.argv.slice(2);
 const wanted = (name: string) => only.length === 0 || only.some((prefix) => name.startsWith(prefix));
 
-// A first run compiles nats-server and two S3 servers, for five minutes on two cores: meanwhile everything that needs no server.
+// A first run compiles nats-server and two S3 servers, five minutes on two cores: meanwhile what needs no server.
 const servers = wanted("integration") ? outsidePrograms() : undefined;
 const s3Servers = wanted("integration") ? findS3Servers() : undefined;
 for (const found of [servers, s3Servers]) found?.catch(() => {}); // A failure is reported when its turn comes.
