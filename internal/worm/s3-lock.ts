@@ -39,8 +39,7 @@ export function proveLock(info: ObjectInfo | undefined, { mode, retainUntil }: W
   const wanted = `${mode} until ${retainUntil.toISOString()}`;
   const found = retention ? `${retention.mode} until ${retention.until.toISOString()}` : "none";
   throw new ObjectLockError(
-    `object ${key} was stored with retention ${wanted}, and S3 shows ${found}: it does not lock, or the credentials ` +
-      "lack s3:GetObjectRetention",
+    `object ${key} was stored with retention ${wanted}, and S3 shows ${found}: it does not lock`,
   );
 }
 

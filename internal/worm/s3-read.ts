@@ -1,6 +1,7 @@
 import {
   GetObjectCommand,
   type GetObjectCommandOutput,
+  GetObjectRetentionCommand,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
   type S3Client,
@@ -46,14 +47,28 @@ export async function headVersion(
   version: VersionName,
 ): Promise<ObjectInfo | undefined> {
   try {
-    return infoOf(
-      key,
-      version,
-      await client.send(new HeadObjectCommand({ ...version, ChecksumMode: "ENABLED" })),
-    );
+    const head = await client.send(new HeadObjectCommand({ ...version, ChecksumMode: "ENABLED" }));
+    const info = infoOf(key, version, head);
+    return info.retention ? info : { ...info, retention: await retentionOf(client, version) };
   } catch (error) {
     if (isMissing(error)) return undefined;
     if (await isMissingByGet(client, version, error)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * A HEAD says nothing of a lock to those who may not ask for it (S3), and some servers say nothing of the lock on a
+ * version that is not the latest. Asked for the lock itself, they answer, or refuse to.
+ */
+async function retentionOf(client: S3Client, version: VersionName): Promise<ObjectInfo["retention"]> {
+  try {
+    const { Retention: retention = {} } = await client.send(new GetObjectRetentionCommand(version));
+    const { Mode: mode, RetainUntilDate: until } = retention;
+    return mode === undefined || until === undefined ? null : { mode, until };
+  } catch (error) {
+    // The second: a bucket without Object Lock.
+    if (hasName(error, "NoSuchObjectLockConfiguration", "InvalidRequest")) return null;
     throw error;
   }
 }

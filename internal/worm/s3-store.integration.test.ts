@@ -93,16 +93,17 @@ describe.each(S3_IMPLEMENTATIONS)("S3Store over %s", (implementation) => {
   test("a newer version on top changes nothing", async () => {
     await using place = newPlace();
     const known = place.open();
-    const { versionId } = await known.put("a/x", utf8("true"));
+    const object = await known.put("a/x", utf8("true"));
+    const { versionId, retainUntil: until } = object;
     const fake = await place.write("a/x", "fake");
     expect(await (await place.current("a/x")).Body?.transformToString()).toBe("fake");
     for (const store of [known, place.open()]) {
       expect(await store.get("a/x")).toEqual(utf8("true"));
       expect(await store.get("a/x", versionId)).toEqual(utf8("true"));
       expect(await store.get("a/x", fake.VersionId)).toEqual(utf8("fake"));
-      expect(await store.stat("a/x")).toMatchObject({ versionId, bytes: 4 });
+      expect(await store.stat("a/x")).toMatchObject({ versionId, retention: { mode: "COMPLIANCE", until } });
       expect(await keys(store, "")).toEqual(["a/x"]);
-      expect(await store.put("a/x", utf8("true"))).toMatchObject({ versionId });
+      expect(await store.put("a/x", utf8("true"))).toEqual(object);
       await expect(store.put("a/x", utf8("fake"))).rejects.toThrow(ObjectConflictError);
     }
     expect(await versions(known)).toEqual([`a/x ${fake.VersionId} latest`, `a/x ${versionId}`]);
@@ -111,17 +112,18 @@ describe.each(S3_IMPLEMENTATIONS)("S3Store over %s", (implementation) => {
   test("a delete marker on top hides nothing", async () => {
     await using place = newPlace();
     const known = place.open();
-    const { versionId } = await known.put("a/x", utf8("true"));
+    const object = await known.put("a/x", utf8("true"));
+    const { versionId, retainUntil: until } = object;
     const { VersionId: marker } = await place.hide("a/x");
     await expect(place.current("a/x")).rejects.toThrow();
     for (const store of [known, place.open(), place.open()]) {
       // The put first: a reader would have told the store what is there.
       await expect(store.put("a/x", utf8("else"))).rejects.toThrow(ObjectConflictError);
-      expect(await store.put("a/x", utf8("true"))).toMatchObject({ versionId });
+      expect(await store.put("a/x", utf8("true"))).toEqual(object);
       expect(await store.get("a/x")).toEqual(utf8("true"));
       expect(await store.get("a/x", versionId)).toEqual(utf8("true"));
       expect(await store.get("a/x", marker)).toBeUndefined();
-      expect(await store.stat("a/x")).toMatchObject({ versionId });
+      expect(await store.stat("a/x")).toMatchObject({ versionId, retention: { mode: "COMPLIANCE", until } });
       expect(await keys(store, "a/")).toEqual(["a/x"]);
     }
     expect(await versions(known)).toEqual([`a/x ${marker} marker latest`, `a/x ${versionId}`]);
