@@ -101,7 +101,8 @@ export async function segmentKeys(
   return keys;
 }
 
-async function readSegment(evidence: ObjectStore, key: string): Promise<FoundSegment> {
+/** A segment by its key. Throws a HaltError when it is not there or is another one. */
+export async function readSegment(evidence: ObjectStore, key: string): Promise<FoundSegment> {
   const found = await readStored(evidence, key);
   if (!found) throw new HaltError(`${key} is listed by the evidence store and cannot be read from it`);
   return found;

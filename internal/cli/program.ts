@@ -6,6 +6,7 @@ import { castCommand } from "./commands/cast.ts";
 import { electionCommand } from "./commands/election.ts";
 import { receiptCommand } from "./commands/receipt.ts";
 import { replayCommand } from "./commands/replay.ts";
+import { restoreCommand } from "./commands/restore.ts";
 import { startCommand } from "./commands/start.ts";
 import { statusCommand } from "./commands/status.ts";
 import { tallyCommand } from "./commands/tally.ts";
@@ -77,6 +78,7 @@ export function createProgram({ terminal, stopSignal, exit }: ProgramOptions): C
     verifyCommand,
     tallyCommand,
     receiptCommand,
+    restoreCommand,
   ];
   for (const define of commands) define(program, cli);
   return program;

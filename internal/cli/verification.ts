@@ -51,7 +51,7 @@ export function describeVerification({ report }: Verification): string[] {
   return lines;
 }
 
-function describeProblem({ object, index, shard, sequence, problem }: Problem): string {
+export function describeProblem({ object, index, shard, sequence, problem }: Problem): string {
   const places = [
     object,
     index === undefined ? undefined : `index ${index}`,

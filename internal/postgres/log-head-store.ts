@@ -111,11 +111,11 @@ function valuesOf(head: LogHead): unknown[] {
 }
 
 /** `u64 sequence ‖ hash[32]` each, as in the closing entry. */
-function encodeShardHeads(heads: readonly ShardHead[]): Uint8Array {
+export function encodeShardHeads(heads: readonly ShardHead[]): Uint8Array {
   return concat(...heads.flatMap((head) => [u64(head.sequence), head.hash]));
 }
 
-function decodeShardHeads(bytes: Uint8Array): ShardHead[] {
+export function decodeShardHeads(bytes: Uint8Array): ShardHead[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   return Array.from({ length: bytes.length / SHARD_HEAD_SIZE }, (_, index) => {
     const at = index * SHARD_HEAD_SIZE;

@@ -1,8 +1,8 @@
 // What ShardRouter needs of one Postgres instance.
 import type { VoteRecord } from "../ballot/record.ts";
 import { ServiceError } from "../core/errors.ts";
-import { type Sequence, type ShardId, sequence, shardId } from "../core/ids.ts";
-import { asHash, type Hash } from "../core/sha256.ts";
+import type { Sequence, ShardId } from "../core/ids.ts";
+import type { Hash } from "../core/sha256.ts";
 import type {
   ElectionCopies,
   Found,
@@ -19,18 +19,9 @@ import { PostgresElectionCopies } from "./election-copies.ts";
 import { failureOf } from "./failure.ts";
 import { GroupWriter } from "./group-writer.ts";
 import { Pool } from "./pool.ts";
-import { type HeadColumns, headOf } from "./shard-rows.ts";
+import { type HeadColumns, headOf, type RecordColumns, recordOf } from "./shard-rows.ts";
 
 const HEAD_COLUMNS = "election, shard, sequence, hash, cast_at, closed, sealed_sequence";
-
-interface RecordColumns {
-  readonly sequence: number;
-  readonly voter_pseudonym: Uint8Array;
-  readonly revision: number;
-  readonly sealed_choice: Uint8Array;
-  readonly cast_at: number;
-  readonly record_hash: Uint8Array;
-}
 
 export interface PostgresShardInstanceOptions {
   readonly connection: ConnectionOptions;
@@ -152,16 +143,7 @@ export class PostgresShardInstance implements ShardInstance, AsyncDisposable {
              WHERE election = $1 AND shard = $2 AND sequence BETWEEN $3 AND $4 ORDER BY sequence`,
       values: [key.election, key.shard, first, last],
     });
-    const shard = shardId(key.shard);
-    return rows.map((row) => ({
-      shard,
-      sequence: sequence(row.sequence),
-      voterPseudonym: row.voter_pseudonym,
-      revision: row.revision,
-      sealedChoice: row.sealed_choice,
-      castAt: row.cast_at,
-      hash: asHash(row.record_hash),
-    }));
+    return rows.map((row) => recordOf(key.shard, row));
   }
 
   /** Moves the sealed sequence of shards forward; never back. Refused beyond a chain's end: votes were lost here. */

@@ -1,0 +1,345 @@
+// What `psephos restore` needs of one Postgres instance, as psephos_owner: the services' roles may do none of this.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Client } from "pg";
+import type { LogHead } from "../audit/head.ts";
+import type { VoteRecord } from "../ballot/record.ts";
+import { ServiceError } from "../core/errors.ts";
+import { type Sequence, type ShardId, sequence, shardId, treeSize } from "../core/ids.ts";
+import { asHash } from "../core/sha256.ts";
+import type {
+  ControlData,
+  FoundElections,
+  FoundShard,
+  RestoredHead,
+  RestoreInstance,
+} from "../restore/ports.ts";
+import type { ShardKey, StoredElection } from "../shard/ports.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { byteaArray, int2Array, int4Array, int8Array } from "./binary-array.ts";
+import { type ConnectionOptions, connect, discard } from "./connection.ts";
+import { type ElectionColumns, electionOf } from "./election-rows.ts";
+import { failureOf } from "./failure.ts";
+import { decodeShardHeads, encodeShardHeads } from "./log-head-store.ts";
+import { migrate } from "./migrate.ts";
+import { Pool } from "./pool.ts";
+import { type HeadColumns, headOf, type RecordColumns, recordOf } from "./shard-rows.ts";
+
+export interface PostgresRestoreInstanceOptions {
+  /** Without a role: it is psephos_owner's. */
+  readonly connection: Omit<ConnectionOptions, "role" | "statementTimeoutMs">;
+  readonly logger: Logger;
+}
+
+/** Two statements at work keep a server busy while the next two batches are read. */
+const LANES = 2;
+/** Counting the votes of a large election, and waiting for a disk that many write to. */
+const STATEMENT_TIMEOUT_MS = 3_600_000;
+/** How long the sessions of a process that was killed may take to end. */
+const LEAVING_MS = 10_000;
+const LOOK_AGAIN_MS = 200;
+
+/**
+ * The token of a record whose request nobody knows any more: evidence has none. No request has it, so a voter's second
+ * attempt is never taken for a repetition of the first. docs/operations.md, "Recovery".
+ */
+const UNKNOWN_REQUEST = new Uint8Array(16);
+
+const SERVICES = "psephos_router, psephos_audit";
+
+export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable {
+  readonly name: string;
+  readonly lanes = LANES;
+  readonly #connection: ConnectionOptions;
+  readonly #logger: Logger;
+  readonly #pool: Pool;
+
+  constructor({ connection, logger }: PostgresRestoreInstanceOptions) {
+    this.name = connection.name;
+    this.#connection = { ...connection, role: "psephos_owner", statementTimeoutMs: STATEMENT_TIMEOUT_MS };
+    this.#logger = logger;
+    this.#pool = new Pool({ connection: this.#connection, connections: LANES, logger });
+  }
+
+  migrate(): Promise<void> {
+    return migrate(this.#connection, this.#logger);
+  }
+
+  /**
+   * Takes the right to connect from the services' roles, and then looks who is connected: in this order, nobody slips in
+   * between. The right is a row of a catalogue, so that it stays taken when this process dies.
+   */
+  async shutOut(): Promise<void> {
+    const before = await this.#mayConnect();
+    await this.#alterRight("REVOKE");
+    const deadline = performance.now() + LEAVING_MS;
+    for (let others = await this.#others(); others.length > 0; others = await this.#others()) {
+      // A service stays; a killed process's statement ends, and then its session.
+      if (others.some((role) => role !== "psephos_owner") || performance.now() > deadline) {
+        if (before) await this.admit();
+        throw new ServiceError(
+          "failed-precondition",
+          `${[...new Set(others)].join(" and ")} ${others.length > 1 ? "are" : "is"} connected to instance ${this.name}: ` +
+            "stop the services, and any other restore, first",
+          { reason: "SERVICES_RUNNING" },
+        );
+      }
+      await sleep(LOOK_AGAIN_MS);
+    }
+  }
+
+  async admit(): Promise<void> {
+    await this.#alterRight("GRANT");
+  }
+
+  async findElections(): Promise<FoundElections> {
+    const columns = "election, election_id, manifest, placement, created_at";
+    const [elections, copies, [numbers]] = [
+      await this.#pool.query<ElectionColumns>({ text: `SELECT ${columns}, state FROM elections` }),
+      await this.#pool.query<ElectionColumns>({
+        text: `SELECT ${columns}, 'open' AS state FROM election_copies`,
+      }),
+      await this.#pool.query<{ highest: number }>({
+        text: `SELECT greatest((SELECT max(election) FROM elections), (SELECT max(election) FROM election_copies),
+                               (SELECT max(election) FROM shard_heads), (SELECT max(election) FROM records), 0) AS highest`,
+      }),
+    ];
+    return {
+      elections: elections.map(electionOf),
+      copies: copies.map(electionOf),
+      highestNumber: numbers?.highest ?? 0,
+    };
+  }
+
+  async findLogHead({ electionId }: StoredElection): Promise<LogHead | undefined> {
+    const [row] = await this.#pool.query<LogHeadColumns>({
+      text: "SELECT tree_size, root, shard_heads, closed, committed_at FROM log_heads WHERE election_id = $1",
+      values: [electionId],
+    });
+    return (
+      row && {
+        electionId,
+        treeSize: treeSize(row.tree_size),
+        root: asHash(row.root),
+        shardHeads: decodeShardHeads(row.shard_heads),
+        closed: row.closed,
+        committedAt: row.committed_at,
+      }
+    );
+  }
+
+  async findShards(election: number): Promise<FoundShard[]> {
+    const heads = await this.#pool.query<HeadColumns & { genesis: Uint8Array }>({
+      text: `SELECT election, shard, sequence, hash, cast_at, closed, sealed_sequence, genesis FROM shard_heads
+             WHERE election = $1`,
+      values: [election],
+    });
+    const records = await this.#pool.query<{ shard: number; records: number; last: number }>({
+      text: `SELECT shard, count(*) AS records, max(sequence) AS last FROM records WHERE election = $1 GROUP BY shard`,
+      values: [election],
+    });
+    const headOfShard = new Map(
+      heads.map((row) => [row.shard, { ...headOf(row), genesis: asHash(row.genesis) }]),
+    );
+    const counted = new Map(records.map((row) => [row.shard, row]));
+    const shards = [...new Set([...headOfShard.keys(), ...counted.keys()])].sort((a, b) => a - b);
+    return shards.map((shard) => ({
+      shard: shardId(shard),
+      records: counted.get(shard)?.records ?? 0,
+      last: sequence(counted.get(shard)?.last ?? 0),
+      head: headOfShard.get(shard),
+    }));
+  }
+
+  async findDifference(
+    election: number,
+    records: readonly VoteRecord[],
+  ): Promise<{ shard: ShardId; sequence: Sequence } | undefined> {
+    const [row] = await this.#pool.query<{ shard: number; sequence: number }>({
+      name: "find-difference",
+      text: `SELECT k.shard, k.sequence
+             FROM unnest($2::smallint[], $3::bigint[], $4::bytea[], $5::integer[], $6::bytea[], $7::bigint[], $8::bytea[])
+               AS k (shard, sequence, voter, revision, choice, cast_at, hash)
+             LEFT JOIN records r ON r.election = $1 AND r.shard = k.shard AND r.sequence = k.sequence
+             WHERE r.sequence IS NULL
+                OR (r.voter_pseudonym, r.revision, r.sealed_choice, r.cast_at, r.record_hash)
+                   IS DISTINCT FROM (k.voter, k.revision, k.choice, k.cast_at, k.hash)
+             ORDER BY k.shard, k.sequence LIMIT 1`,
+      values: [election, ...arraysOf(records)],
+    });
+    return row && { shard: shardId(row.shard), sequence: sequence(row.sequence) };
+  }
+
+  async readRecords({ election, shard }: ShardKey, first: Sequence, last: Sequence): Promise<VoteRecord[]> {
+    const rows = await this.#pool.query<RecordColumns>({
+      text: `SELECT sequence, voter_pseudonym, revision, sealed_choice, cast_at, record_hash FROM records
+             WHERE election = $1 AND shard = $2 AND sequence BETWEEN $3 AND $4 ORDER BY sequence`,
+      values: [election, shard, first, last],
+    });
+    return rows.map((row) => recordOf(shard, row));
+  }
+
+  async addElection({
+    election,
+    electionId,
+    manifestBytes,
+    placement,
+    createdAt,
+  }: StoredElection): Promise<void> {
+    await this.#pool.execute({
+      text: `INSERT INTO elections (election, election_id, manifest, placement, created_at)
+             OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+      values: [election, electionId, manifestBytes, placement, createdAt],
+    });
+    // The next one that is created gets the next number.
+    await this.#pool.query({
+      text: `SELECT setval(pg_get_serial_sequence('psephos.elections', 'election'),
+                           greatest($1::integer, (SELECT max(election) FROM elections)))`,
+      values: [election],
+    });
+  }
+
+  async insert(election: number, records: readonly VoteRecord[]): Promise<void> {
+    const inserted = await this.#pool.execute({
+      name: "restore-records",
+      text: `INSERT INTO records (election, shard, sequence, voter_pseudonym, revision, sealed_choice, cast_at,
+                                  record_hash, request_token)
+             SELECT $1, k.*, $9 FROM unnest($2::smallint[], $3::bigint[], $4::bytea[], $5::integer[], $6::bytea[],
+                                            $7::bigint[], $8::bytea[]) AS k`,
+      values: [election, ...arraysOf(records), UNKNOWN_REQUEST],
+    });
+    if (inserted !== records.length) throw new TypeError(`inserted ${inserted} of ${records.length} records`);
+  }
+
+  async finish(
+    election: StoredElection,
+    heads: readonly RestoredHead[],
+    control: ControlData | undefined,
+  ): Promise<void> {
+    try {
+      const client = await connect(this.#connection);
+      try {
+        await client.query("BEGIN");
+        await writeHeads(client, election.election, heads);
+        // Only where there are shards of it, as ShardRouter makes them.
+        if (heads.length > 0) await writeCopy(client, election);
+        if (control) await writeControlData(client, election, control);
+        await client.query("COMMIT");
+      } finally {
+        discard(client);
+      }
+    } catch (error) {
+      throw failureOf(this.name, error);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool[Symbol.asyncDispose]();
+  }
+
+  /** The roles of the sessions that are not this one. */
+  async #others(): Promise<string[]> {
+    const rows = await this.#pool.query<{ role: string }>({
+      text: `SELECT usename AS role FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()
+               AND usename IN ('psephos_router', 'psephos_audit', 'psephos_owner')`,
+    });
+    return rows.map(({ role }) => role);
+  }
+
+  async #mayConnect(): Promise<boolean> {
+    const [row] = await this.#pool.query<{ may: boolean }>({
+      text: "SELECT has_database_privilege('psephos_router', current_database(), 'CONNECT') AS may",
+    });
+    return row?.may === true;
+  }
+
+  async #alterRight(verb: "GRANT" | "REVOKE"): Promise<void> {
+    const database = `"${this.#connection.database.replaceAll('"', '""')}"`;
+    const direction = verb === "GRANT" ? "TO" : "FROM";
+    await this.#pool.execute({ text: `${verb} CONNECT ON DATABASE ${database} ${direction} ${SERVICES}` });
+  }
+}
+
+interface LogHeadColumns {
+  readonly tree_size: number;
+  readonly root: Uint8Array;
+  readonly shard_heads: Uint8Array;
+  readonly closed: boolean;
+  readonly committed_at: number;
+}
+
+function arraysOf(records: readonly VoteRecord[]): Buffer[] {
+  return [
+    int2Array(records.map((record) => record.shard)),
+    int8Array(records.map((record) => record.sequence)),
+    byteaArray(records.map((record) => record.voterPseudonym)),
+    int4Array(records.map((record) => record.revision)),
+    byteaArray(records.map((record) => record.sealedChoice)),
+    int8Array(records.map((record) => record.castAt)),
+    byteaArray(records.map((record) => record.hash)),
+  ];
+}
+
+/** Triggers see to it that nothing moves back. */
+async function writeHeads(client: Client, election: number, heads: readonly RestoredHead[]): Promise<void> {
+  await client.query({
+    text: `INSERT INTO shard_heads (election, shard, sequence, hash, cast_at, closed, sealed_sequence, genesis)
+           SELECT $1, k.shard, k.sequence, k.hash, k.cast_at, k.closed, k.sealed, k.genesis
+           FROM unnest($2::smallint[], $3::bigint[], $4::bytea[], $5::bigint[], $6::boolean[], $7::bigint[], $8::bytea[])
+             AS k (shard, sequence, hash, cast_at, closed, sealed, genesis)
+           ON CONFLICT (election, shard) DO UPDATE
+           SET sequence = excluded.sequence, hash = excluded.hash, cast_at = excluded.cast_at, closed = excluded.closed,
+               sealed_sequence = greatest(shard_heads.sealed_sequence, excluded.sealed_sequence)`,
+    values: [
+      election,
+      int2Array(heads.map((head) => head.shard)),
+      int8Array(heads.map((head) => head.sequence)),
+      byteaArray(heads.map((head) => head.hash)),
+      int8Array(heads.map((head) => head.castAt)),
+      heads.map((head) => head.closed),
+      int8Array(heads.map((head) => head.sealedSequence)),
+      byteaArray(heads.map((head) => head.genesis)),
+    ],
+  });
+}
+
+async function writeCopy(client: Client, election: StoredElection): Promise<void> {
+  await client.query({
+    text: `INSERT INTO election_copies (election, election_id, manifest, placement, created_at)
+           VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+    values: [
+      election.election,
+      election.electionId,
+      election.manifestBytes,
+      election.placement,
+      election.createdAt,
+    ],
+  });
+}
+
+async function writeControlData(
+  client: Client,
+  { election }: StoredElection,
+  { logHead, state }: ControlData,
+): Promise<void> {
+  await client.query({
+    text: `INSERT INTO log_heads (election_id, tree_size, root, shard_heads, closed, committed_at)
+           VALUES ($1, $2, $3, $4, $5, $6)
+           ON CONFLICT (election_id) DO UPDATE
+           SET tree_size = excluded.tree_size, root = excluded.root, shard_heads = excluded.shard_heads,
+               closed = excluded.closed, committed_at = excluded.committed_at
+           WHERE log_heads.tree_size < excluded.tree_size`,
+    values: [
+      logHead.electionId,
+      logHead.treeSize,
+      logHead.root,
+      encodeShardHeads(logHead.shardHeads),
+      logHead.closed,
+      logHead.committedAt,
+    ],
+  });
+  await client.query({
+    text: "UPDATE elections SET state = $2 WHERE election = $1 AND state <> $2",
+    values: [election, state],
+  });
+}

@@ -1,0 +1,105 @@
+// What the Publisher keeps of an election: its memory of what it signed, and what it shows. Both are made again only where
+// they are gone; the notes are those it signed, for nothing here has its key.
+import { decodeUtf8 } from "../core/bytes.ts";
+import type { DurableFiles } from "../publisher/durable-files.ts";
+import { CHECKPOINT, PublicLog } from "../publisher/public-log.ts";
+import { BLOCK_SIZE } from "../publisher/signed-head.ts";
+import { SignerState } from "../publisher/signer-state.ts";
+import type { Tile } from "../tlog/tile.ts";
+import { type ElectionEvidence, openSigned, type SignedTree } from "./election-evidence.ts";
+import type { TileTaker } from "./load-log.ts";
+import type { VerifiedLog } from "./verify-log.ts";
+
+/** The Publisher's two directories, which it has not open itself. */
+export interface PublisherDirectories {
+  readonly state: DurableFiles;
+  readonly publicFiles: DurableFiles;
+}
+
+export class PublisherFiles {
+  readonly #evidence: ElectionEvidence;
+  readonly #state: SignerState;
+  readonly #publicLog: PublicLog;
+  /** Signed last, by its own memory; and shown last. */
+  readonly saved: SignedTree | undefined;
+  readonly shown: SignedTree | undefined;
+
+  private constructor(parts: {
+    evidence: ElectionEvidence;
+    state: SignerState;
+    publicLog: PublicLog;
+    saved: SignedTree | undefined;
+    shown: SignedTree | undefined;
+  }) {
+    this.#evidence = parts.evidence;
+    this.#state = parts.state;
+    this.#publicLog = parts.publicLog;
+    this.saved = parts.saved;
+    this.shown = parts.shown;
+  }
+
+  /** Throws a RestoreRefusedError when a note there is not signed with the election's key. */
+  static async open(directories: PublisherDirectories, evidence: ElectionEvidence): Promise<PublisherFiles> {
+    const { electionId, log } = evidence;
+    const state = new SignerState({ files: directories.state });
+    const publicLog = new PublicLog({ files: directories.publicFiles, election: electionId });
+    const [saved, shown] = await Promise.all([state.load(electionId), publicLog.read(CHECKPOINT)]);
+    return new PublisherFiles({
+      evidence,
+      state,
+      publicLog,
+      saved: saved && openSigned("the Publisher's state", saved, log),
+      shown: shown && openSigned("the Publisher's public checkpoint", shown, log),
+    });
+  }
+
+  /**
+   * What is to be made again, up to the newest note that is known; undefined when nothing is missing. A Publisher that goes
+   * on from an older note than its last cannot sign a second history: whatever it signed was in the evidence before, and
+   * that is what the log goes on from.
+   */
+  missing(known: readonly SignedTree[]): PublisherRepair | undefined {
+    const notes = [...known, this.saved, this.shown].filter((note) => note !== undefined);
+    const head = notes.toSorted((a, b) => a.size - b.size).at(-1);
+    if (!head || (this.saved && this.shown && this.shown.size >= head.size)) return undefined;
+    return new PublisherRepair(head, this.#evidence, this.#state, this.#publicLog);
+  }
+}
+
+export class PublisherRepair implements TileTaker {
+  readonly head: SignedTree;
+  readonly #evidence: ElectionEvidence;
+  readonly #state: SignerState;
+  readonly #publicLog: PublicLog;
+
+  constructor(head: SignedTree, evidence: ElectionEvidence, state: SignerState, publicLog: PublicLog) {
+    this.head = head;
+    this.#evidence = evidence;
+    this.#state = state;
+    this.#publicLog = publicLog;
+  }
+
+  get size(): number {
+    return this.head.size;
+  }
+
+  /** What is not signed is not shown. */
+  async take(tiles: readonly Tile[], size: number): Promise<void> {
+    if (size <= this.head.size) await this.#publicLog.add(tiles, this.#evidence.manifestBytes);
+  }
+
+  /** The notes, and last the signer's memory: without that it signs nothing, so a crash before leaves it refusing. */
+  async finish({ blocks, closed, size }: VerifiedLog): Promise<void> {
+    const { head } = this;
+    for (const block of blocks) {
+      if (block.size <= head.size) await this.#publicLog.publish(asSignedHead(block), true);
+    }
+    const endsBlock = head.size % BLOCK_SIZE === 0 || (closed && head.size === size);
+    await this.#publicLog.publish(asSignedHead(head), endsBlock);
+    await this.#state.save(this.#evidence.electionId, asSignedHead(head).note);
+  }
+}
+
+function asSignedHead({ size, root, note }: SignedTree) {
+  return { size, root, note: decodeUtf8(note) };
+}

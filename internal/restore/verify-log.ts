@@ -1,0 +1,127 @@
+// The first reading of an election's evidence: all of it is verified before anything is written anywhere.
+import { EvidenceReplay } from "../audit/evidence-replay.ts";
+import type { LogEnd } from "../audit/head.ts";
+import type { FoundSegment } from "../audit/stored-segments.ts";
+import { type ChainHead, genesisHeads } from "../ballot/chain.ts";
+import { encodeEntry } from "../ballot/entry.ts";
+import type { VoteRecord } from "../ballot/record.ts";
+import { equalBytes, toHex } from "../core/bytes.ts";
+import type { TreeSize } from "../core/ids.ts";
+import { type Hash, sha256 } from "../core/sha256.ts";
+import { BLOCK_ENTRIES, checkpointNumberOf } from "../evidence/layout.ts";
+import { logEntryOf } from "../evidence/segment.ts";
+import { GrowingTree } from "../tlog/growing-tree.ts";
+import type { ObjectStore } from "../worm/object-store.ts";
+import { type ElectionEvidence, readSignedBlock, type SignedTree } from "./election-evidence.ts";
+import { RestoreRefusedError } from "./errors.ts";
+import { segmentsOfLog } from "./log-path.ts";
+
+/** A tree that the evidence must have been, whoever says so. */
+export interface KnownTree extends LogEnd {
+  /** Such as "the public checkpoint". */
+  readonly name: string;
+}
+
+export interface VerifyLogOptions {
+  readonly store: ObjectStore;
+  readonly evidence: ElectionEvidence;
+  /** Trees the log must have been on its way. */
+  readonly known: readonly KnownTree[];
+  /** Takes the records as they come, in order of the log. */
+  readonly onRecords: (records: readonly VoteRecord[]) => Promise<void>;
+  readonly onProgress: (entries: number) => void;
+  readonly signal: AbortSignal;
+}
+
+/** A log that was verified, and how to read it again. */
+export interface VerifiedLog {
+  /** In order. The hash makes sure that the second reading is of the same bytes. */
+  readonly segments: readonly { readonly key: string; readonly sha256: Hash }[];
+  readonly size: TreeSize;
+  readonly root: Hash;
+  readonly closed: boolean;
+  readonly heads: readonly ChainHead[];
+  /** The signed ends of blocks, in order. */
+  readonly blocks: readonly SignedTree[];
+}
+
+/**
+ * Replays the log from its first entry. Every record's hash and chain, every entry in the tree, every root that a segment
+ * names, every signed block and every known tree must be right. Throws what it meets first: a HaltError, ChainError,
+ * FormatError or RestoreRefusedError.
+ */
+export async function verifyLog(options: VerifyLogOptions): Promise<VerifiedLog> {
+  const { store, evidence, known, onRecords, onProgress, signal } = options;
+  const { electionId, manifest, manifestHash, log } = evidence;
+  const genesis = genesisHeads(manifestHash, manifest.shards);
+  const replay = new EvidenceReplay({ election: evidence, tree: GrowingTree.empty(), shardHeads: genesis });
+  const castAt = genesis.map(() => 0);
+  const segments: { key: string; sha256: Hash }[] = [];
+  const blocks: SignedTree[] = [];
+
+  for await (const found of segmentsOfLog(store, electionId, newestOf([...known, ...blockTree(evidence)]))) {
+    signal.throwIfAborted();
+    for (const tree of known) comparePartOf(found, replay.tree, tree);
+    replay.accept(found);
+    for (const tree of known) compare(replay.tree, tree);
+    const records = recordsOf(found);
+    for (const record of records) castAt[record.shard] = record.castAt;
+    await onRecords(records);
+    segments.push({ key: found.key, sha256: sha256(found.body) });
+    if (replay.tree.size % BLOCK_ENTRIES === 0 || replay.closed) {
+      const number = checkpointNumberOf(replay.tree.size - 1);
+      const signed = await readSignedBlock(store, electionId, number, log);
+      if (signed) {
+        compare(replay.tree, { ...signed, treeSize: signed.size, name: `vote checkpoint ${number}` });
+        blocks.push(signed);
+      }
+    }
+    replay.tree.takeTiles(); // They are wanted at the second reading; until then they would pile up.
+    onProgress(replay.tree.size);
+  }
+
+  const { size } = replay.tree;
+  for (const { name, treeSize } of known) {
+    if (treeSize > size) {
+      throw new RestoreRefusedError(
+        `the evidence is not complete: ${name} has ${treeSize} entries, the evidence ${size}`,
+      );
+    }
+  }
+  const heads = replay.shardHeads.map(
+    (head, shard): ChainHead => ({ ...genesis[shard], ...head, castAt: castAt[shard] ?? 0 }) as ChainHead, // one a shard
+  );
+  return { segments, size, root: replay.tree.root(), closed: replay.closed, heads, blocks };
+}
+
+export function recordsOf({ segment }: FoundSegment): VoteRecord[] {
+  return segment.entries.flatMap((entry) => (entry.type === "vote" ? [entry.record] : []));
+}
+
+function blockTree({ newestBlock }: ElectionEvidence): KnownTree[] {
+  return newestBlock
+    ? [{ ...newestBlock, treeSize: newestBlock.size, name: "the newest vote checkpoint" }]
+    : [];
+}
+
+function newestOf(trees: readonly KnownTree[]): KnownTree | undefined {
+  return trees.toSorted((a, b) => a.treeSize - b.treeSize).at(-1);
+}
+
+function compare(tree: GrowingTree, known: KnownTree): void {
+  if (tree.size !== known.treeSize || equalBytes(tree.root(), known.root)) return;
+  throw new RestoreRefusedError(
+    `the evidence leads to another tree than ${known.name}: at ${known.treeSize} entries its root is ` +
+      `${toHex(tree.root())} instead of ${toHex(known.root)}`,
+  );
+}
+
+/** A known tree may end within a segment, where another process cut the same entries into other segments. */
+function comparePartOf({ segment }: FoundSegment, tree: GrowingTree, known: KnownTree): void {
+  const { firstIndex, entries } = segment;
+  if (known.treeSize <= firstIndex || known.treeSize >= firstIndex + entries.length) return;
+  const part = tree.clone();
+  for (const entry of entries.slice(0, known.treeSize - firstIndex))
+    part.append(encodeEntry(logEntryOf(entry)));
+  compare(part, known);
+}
