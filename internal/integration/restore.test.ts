@@ -24,6 +24,7 @@ let open: TestElection;
 let closed: TestElection;
 /** Votes of the open election that were recorded and sealed before everything was lost. */
 let sealed: VoteToCast[];
+let rules: object[];
 
 beforeAll(async () => {
   folder = await TemporaryFolder.create();
@@ -34,6 +35,7 @@ beforeAll(async () => {
   await Promise.all([closed.cast(closed.ballots(CLOSED_VOTES)), open.cast(sealed)]);
   await closed.drain();
   await published(open);
+  rules = await constraints(0);
 });
 afterAll(async () => {
   await stack?.[Symbol.asyncDispose]();
@@ -109,11 +111,23 @@ async function recordsOn(instance: 0 | 1): Promise<number> {
 const SERVICES = ["vote-service", "audit-service", "shard-router", "publisher"] as const;
 
 async function stopServices(): Promise<void> {
-  for (const name of SERVICES) await stack.stack.services[name].stop();
+  await Promise.all(SERVICES.map((name) => stack.stack.services[name].stop()));
 }
 
 async function startServices(): Promise<void> {
-  for (const name of SERVICES.toReversed()) await stack.stack.services[name].start();
+  const { services } = stack.stack;
+  await Promise.all([services["shard-router"].start(), services.publisher.start()]);
+  await Promise.all([services["vote-service"].start(), services["audit-service"].start()]);
+}
+
+/** What keeps the rules of the tables of votes. */
+async function constraints(instance: 0 | 1): Promise<object[]> {
+  return query(
+    instance,
+    "postgres",
+    `SELECT conrelid::regclass::text AS table, conname, pg_get_constraintdef(oid) AS rule
+     FROM pg_constraint WHERE connamespace = 'psephos'::regnamespace ORDER BY 1, 2`,
+  );
 }
 
 /** The end of every database, the stream and the tiles; and new, empty servers in their places. */
@@ -231,6 +245,8 @@ describe("everything is lost", () => {
       OPEN_VOTES + 100,
     );
     expect(new Set([one.number, other.number])).toEqual(new Set([1, 2]));
+    expect(await constraints(0)).toEqual(rules);
+    expect(await constraints(1)).toEqual(rules);
   });
 
   test("once more changes nothing", async () => {
@@ -286,7 +302,6 @@ describe("everything is lost, and of the Publisher all but its key and a public 
     ).toBe(0);
 
     await startServices();
-    await expectVerified();
     await expectToGoOn(200);
     await open.drain();
     await open.expectExactly();
@@ -328,14 +343,20 @@ async function killedMidway(): Promise<ChildProcess> {
   const blocker = new pg.Client(await stack.stack.postgres[1]?.clientConfig("postgres"));
   await blocker.connect();
   try {
-    await blocker.query("BEGIN");
-    await blocker.query("LOCK TABLE psephos.records IN SHARE MODE"); // It may be read.
+    await blocker.query("SELECT pg_advisory_lock(1)");
+    await blocker.query(`CREATE FUNCTION psephos.wait() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN PERFORM pg_advisory_lock_shared(1); RETURN NULL; END $$`);
+    await blocker.query(`CREATE TRIGGER wait BEFORE INSERT ON psephos.records
+      FOR EACH STATEMENT EXECUTE FUNCTION psephos.wait()`);
     const child = spawnPsephos(restoreArgs(...publicFolder()), environment());
     const end = finished(child);
     const half = CLOSED_VOTES / 4;
     await until("one instance has records", async () => (await recordsOn(0)) > half);
     child.kill("SIGKILL");
     await end;
+    // What it had sent may still be written now that it is gone: the next run has to wait for that.
+    await blocker.query("SELECT pg_advisory_unlock(1)");
+    await blocker.query("DROP FUNCTION psephos.wait CASCADE");
     return child;
   } finally {
     await blocker.end();

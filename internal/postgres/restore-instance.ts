@@ -46,6 +46,12 @@ const UNKNOWN_REQUEST = new Uint8Array(16);
 
 const SERVICES = "psephos_router, psephos_audit";
 
+/** The constraints of records that are indexes, as migration 0001 has them. */
+const INDEXES: Readonly<Record<string, string>> = {
+  records_chain: "PRIMARY KEY (election, shard, sequence)",
+  records_voter: "UNIQUE (election, shard, voter_pseudonym, revision)",
+};
+
 export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable {
   readonly name: string;
   readonly lanes = LANES;
@@ -176,6 +182,26 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
       values: [election, shard, first, last],
     });
     return rows.map((row) => recordOf(shard, row));
+  }
+
+  async putIndexesOff(): Promise<void> {
+    const [row] = await this.#pool.query<{ some: boolean }>({
+      text: "SELECT EXISTS (SELECT FROM records) AS some",
+    });
+    if (row?.some) return;
+    const drops = Object.keys(INDEXES).map((name) => `DROP CONSTRAINT IF EXISTS ${name}`);
+    await this.#pool.execute({ text: `ALTER TABLE records ${drops.join(", ")}` });
+  }
+
+  async index(): Promise<void> {
+    const there = await this.#pool.query<{ name: string }>({
+      text: "SELECT conname AS name FROM pg_constraint WHERE conrelid = 'psephos.records'::regclass",
+    });
+    const names = new Set(there.map(({ name }) => name));
+    for (const [name, definition] of Object.entries(INDEXES)) {
+      if (names.has(name)) continue;
+      await this.#pool.execute({ text: `ALTER TABLE records ADD CONSTRAINT ${name} ${definition}` });
+    }
   }
 
   async addElection({

@@ -69,6 +69,14 @@ export interface RestoreInstance {
   /** Records in order, `first` and `last` included. Those that are not there are missing. */
   readRecords(key: ShardKey, first: Sequence, last: Sequence): Promise<VoteRecord[]>;
 
+  /**
+   * Puts the indexes of records off until `index`, if there are no records. Sorting all of them at the end takes a part of
+   * the time that adding each at its place takes, the more so the less of an index fits into memory.
+   */
+  putIndexesOff(): Promise<void>;
+  /** Makes the indexes that are missing; without them nothing is looked for and nobody let in. */
+  index(): Promise<void>;
+
   /** Adds an election in state `creating` under its number, unless it is there. */
   addElection(election: StoredElection): Promise<void>;
 

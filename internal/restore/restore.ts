@@ -46,6 +46,8 @@ export interface ElectionToRestore {
 export interface RestoreProgress {
   verified(entries: number, total: number): void;
   loaded(entries: number, total: number): void;
+  /** All is loaded, and the databases sort it: of that there is no measure. */
+  indexing(): void;
 }
 
 /** What is known of an election when its evidence is verified. */
@@ -93,6 +95,8 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult | 
       shutOut.push(instance);
     }
     const started = performance.now();
+    // Of a run that was killed.
+    await Promise.all(instances.map((instance) => instance.index()));
     const plans = await planAll(options);
     const verifySeconds = seconds(started);
     if (!(await options.confirm(plans))) return undefined;
@@ -149,8 +153,7 @@ async function planElection(
   );
   const election = electionIn(databases, evidence, fresh, taken);
   const target = await ElectionTarget.open({ evidence, election, instances });
-  const [control] = instances.values();
-  const committed = await control?.findLogHead(election);
+  const committed = await controlOf(instances).findLogHead(election);
   const known: KnownTree[] = [];
   const know = (name: string, tree: SignedTree | undefined) => {
     if (tree) known.push({ name, treeSize: tree.size, root: tree.root });
@@ -172,49 +175,63 @@ async function planElection(
 
 async function loadAll(options: RestoreOptions, plans: readonly ElectionPlan[]): Promise<RestoredElection[]> {
   const total = plans.reduce((sum, { log }) => sum + log.size, 0);
-  const restored: RestoredElection[] = [];
+  const instances = [...options.instances.values()];
+  await Promise.all(instances.map((instance) => instance.putIndexesOff()));
+  const written: number[] = [];
   let done = 0;
   for (const plan of plans) {
     const before = done;
-    const one = await loadElection(options, plan, (entries) => {
+    const records = await loadElection(options, plan, (entries) => {
       done = before + entries;
       options.progress.loaded(done, total);
     });
-    restored.push(one);
+    written.push(records);
+  }
+  options.progress.indexing();
+  await Promise.all(instances.map((instance) => instance.index()));
+  const restored: RestoredElection[] = [];
+  for (const [index, plan] of plans.entries()) {
+    restored.push(await finishElection(options, plan, written[index] ?? 0));
   }
   return restored;
 }
 
 /**
- * The election is in state `creating` until its last transaction. A crash before that leaves, of each shard, the first
- * part of its records; the next run finds them there and goes on.
+ * Records and tiles. The election is in state `creating` until its last transaction. A crash before that leaves, of each
+ * shard, the first part of its records; the next run finds them there and goes on.
  */
 async function loadElection(
-  { evidence: store, tiles, instances, clock, signal }: RestoreOptions,
-  { evidence, log, target, checkpoint, publisher }: ElectionPlan,
+  { evidence: store, tiles, instances, signal }: RestoreOptions,
+  { evidence, log, target, publisher }: ElectionPlan,
   onProgress: (entries: number) => void,
-): Promise<RestoredElection> {
-  const { election } = target;
+): Promise<number> {
   const { electionId } = evidence;
-  const [control, ...others] = instances.values();
-  if (!control) throw new RangeError("there is at least one instance");
-
   // First, so that a run after a crash finds the number that its records have.
-  await control.addElection(election);
+  await controlOf(instances).addElection(target.election);
   const written = await loadLog({
     ...{ store, tiles, electionId, log, target, signal, onProgress },
     publicLog: publisher,
   });
   await publisher?.finish(log);
+  return written;
+}
 
+/** The heads, and last the control data: with that the election is visible. */
+async function finishElection(
+  { instances, clock }: RestoreOptions,
+  { evidence, log, target, checkpoint, publisher }: ElectionPlan,
+  written: number,
+): Promise<RestoredElection> {
+  const { election } = target;
+  const { electionId } = evidence;
+  const control = controlOf(instances);
   const heads = target.heads(log);
   const placedOn = (name: string) => heads.filter(({ shard }) => election.placement[shard] === name);
-  for (const instance of others) {
-    if (election.placement.includes(instance.name)) {
+  for (const instance of instances.values()) {
+    if (instance !== control && election.placement.includes(instance.name)) {
       await instance.finish(election, placedOn(instance.name), undefined);
     }
   }
-  // Last, where it becomes visible.
   const state = target.state(log);
   const logHead = {
     electionId,
@@ -237,6 +254,12 @@ async function loadElection(
     sealed: log.heads.map(({ sequence }) => sequence),
     publisherFiles: publisher !== undefined,
   };
+}
+
+function controlOf(instances: RestoreOptions["instances"]): RestoreInstance {
+  const [control] = instances.values();
+  if (!control) throw new RangeError("there is at least one instance");
+  return control;
 }
 
 /** What the evidence itself is to blame for, or what it was compared with. */

@@ -272,6 +272,10 @@ function progressBars(terminal: Terminal) {
   return {
     verified: (done: number, total: number) => update("verifying the evidence", done, total),
     loaded: (done: number, total: number) => update("writing the databases", done, total),
+    indexing: () => {
+      end();
+      terminal.say("indexing what was written …");
+    },
     end,
   };
 }
