@@ -40,6 +40,8 @@ export interface RecoveryResult {
   readonly loadSeconds: number;
   /** For the rows alone. */
   readonly rowSeconds: number;
+  /** Of this process, for the recovery. */
+  readonly cpuSeconds: number;
   /** Of evidence, on disk. */
   readonly evidenceBytes: number;
 }
@@ -73,6 +75,7 @@ export async function measureRecovery(votes: number): Promise<RecoveryResult> {
       resources.use(new PostgresRestoreInstance({ connection: { name, ...connection }, logger })),
     );
   }
+  const cpu = process.cpuUsage();
   const result = await restore({
     elections: [{ electionId: ID, checkpoint, logKey: undefined }],
     evidence,
@@ -87,10 +90,13 @@ export async function measureRecovery(votes: number): Promise<RecoveryResult> {
   });
   if (result?.elections[0]?.written !== votes) throw new Error("not all votes were written");
 
+  const { user, system } = process.cpuUsage(cpu);
+
   say("the rows alone");
   const rowSeconds = await loadRows([...instances.values()], votes);
   const { verifySeconds, loadSeconds } = result;
-  return { votes, verifySeconds, loadSeconds, rowSeconds, evidenceBytes: bytes };
+  const cpuSeconds = (user + system) / 1e6;
+  return { votes, verifySeconds, loadSeconds, rowSeconds, cpuSeconds, evidenceBytes: bytes };
 }
 
 /** Rows of another election, made as they are sent, each instance with two statements at work. */

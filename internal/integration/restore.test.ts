@@ -5,10 +5,14 @@ import { cp, readdir, readFile, realpath, rm, writeFile } from "node:fs/promises
 import { dirname, join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { LocalPostgres } from "../../deploy/local/postgres.ts";
 import type { ServiceName } from "../../deploy/local/service-configs.ts";
 import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
 import { VoteService } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
+import { manifestHash } from "../ballot/manifest.ts";
+import { shardOf, VoterKey } from "../ballot/voter-key.ts";
 import type { VoteToCast } from "../cli/vote-caster.ts";
+import { fromBase64 } from "../core/bytes.ts";
 import { parseSegmentKey } from "../evidence/layout.ts";
 import { decodeSegment, encodeSegment } from "../evidence/segment.ts";
 import { type Finished, finished, psephos, spawnPsephos, writeProfile } from "./cli-fixture.ts";
@@ -130,13 +134,13 @@ async function constraints(instance: 0 | 1): Promise<object[]> {
   );
 }
 
-/** The end of every database, the stream and the tiles; and new, empty servers in their places. */
-async function loseEverything(): Promise<void> {
+/** The end of these databases, the stream and the tiles; and new, empty servers in their places. */
+async function lose(databases: readonly LocalPostgres[]): Promise<void> {
   await stopServices();
-  const { postgres, nats, folders } = stack.stack;
+  const { nats, folders } = stack.stack;
   const state = dirname(folders.tiles);
   await Promise.all(
-    postgres.map(async (server) => {
+    databases.map(async (server) => {
       await server.stop();
       // It may lie elsewhere: deploy/local/postgres-account.ts.
       await rm(dirname(await realpath(join(state, server.name, "data"))), { recursive: true, force: true });
@@ -182,7 +186,7 @@ describe("everything is lost", () => {
     expect(await refused(2, ...publisherConfig())).toContain("the Publisher is running");
     expect(await open.cast(open.ballots(100))).toMatchObject({ recorded: 100 });
     await published(open);
-    await loseEverything();
+    await lose(stack.stack.postgres);
   });
 
   test("without a public checkpoint it asks for one", async () => {
@@ -283,20 +287,26 @@ describe("everything is lost", () => {
   });
 });
 
-describe("everything is lost, and of the Publisher all but its key and a public folder", () => {
-  test("its memory is made again, and what it showed of one election", async () => {
+describe("the control instance is lost, and of the Publisher all but its key and a public folder", () => {
+  test("what is left of both goes on, votes that were not sealed included", async () => {
+    await stack.stack.services["audit-service"].stop();
+    const unsealed = await ballotsOn(1, 50);
+    expect(await open.cast(unsealed)).toMatchObject({ recorded: 50 });
     const checkpoint = inFolder("closed.checkpoint");
     await cp(join(stack.stack.folders.public, "closed", "checkpoint"), checkpoint);
-    await loseEverything();
+    await lose(stack.stack.postgres.slice(0, 1));
     await rm(stack.stack.folders.publisherState, { recursive: true, force: true });
     await rm(join(stack.stack.folders.public, "closed"), { recursive: true, force: true });
 
     const { elections } = await restored(...publisherConfig(), "--checkpoint", checkpoint);
     expect(elections).toMatchObject([
-      { election_id: "closed", state: "closed", votes_written: CLOSED_VOTES, publisher_files: true },
-      { election_id: "next", state: "open", votes_written: 20, publisher_files: true },
-      { election_id: "open", state: "open", votes_written: OPEN_VOTES + 400, publisher_files: true },
+      { election_id: "closed", state: "closed", votes: CLOSED_VOTES, publisher_files: true },
+      { election_id: "next", state: "open", votes: 20, publisher_files: true },
+      { election_id: "open", state: "open", votes: OPEN_VOTES + 400, publisher_files: true },
     ]);
+    expect(elections[0].votes_written).toBeGreaterThan(0);
+    expect(elections[0].votes_written).toBeLessThan(CLOSED_VOTES);
+    expect(elections[2].unsealed_votes_found).toBe(50);
     expect(
       spawnSync("cmp", [checkpoint, join(stack.stack.folders.public, "closed", "checkpoint")]).status,
     ).toBe(0);
@@ -308,6 +318,18 @@ describe("everything is lost, and of the Publisher all but its key and a public 
     await closed.expectExactly();
   });
 });
+
+/** Ballots of voters whose shards are on one of the two instances. */
+async function ballotsOn(instance: 0 | 1, count: number): Promise<VoteToCast[]> {
+  const secret = await readFile(stack.stack.folders.voterSecretFile, "utf8");
+  const key = VoterKey.derive(fromBase64(secret.trim()), manifestHash(open.manifest));
+  const found: VoteToCast[] = [];
+  while (found.length < count) {
+    const ballot = open.ballot();
+    if (shardOf(key.pseudonym(ballot.voterId), open.manifest.shards) % 2 === instance) found.push(ballot);
+  }
+  return found;
+}
 
 /** AuditService's configuration with another evidence store, which is given after the first and counts. */
 async function withEvidence(directory: string): Promise<string[]> {
