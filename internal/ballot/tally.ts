@@ -14,6 +14,12 @@ export interface TallyResult {
   readonly voters: number;
 }
 
+export interface TallyOptions {
+  readonly manifest: Manifest;
+  /** Count what had been cast up to this moment, in microseconds since 1970, as it then stood; the newest unless given. */
+  readonly asOf?: number | undefined;
+}
+
 /** A record that the election's rules do not allow. The count is not to be trusted: nobody counts past it. */
 export class TallyError extends Error {
   override readonly name = "TallyError";
@@ -35,24 +41,33 @@ export class TallyError extends Error {
  */
 export class Tally {
   readonly #manifest: Manifest;
+  readonly #asOf: number;
   readonly #last = new Map<string, VoteRecord>();
+  /** The newest vote of each voter who voted after the moment: the rules hold for it, too. */
+  readonly #later = new Map<string, Pick<VoteRecord, "sequence" | "revision">>();
   #records = 0;
 
-  constructor({ manifest }: { manifest: Manifest }) {
+  constructor({ manifest, asOf = Number.POSITIVE_INFINITY }: TallyOptions) {
     this.#manifest = manifest;
+    this.#asOf = asOf;
   }
 
   /** Takes the next record in log order; throws a TallyError when the manifest does not allow it. */
   add(record: VoteRecord): void {
     // latin1 takes a byte a character: half of what hex holds for each voter.
     const voter = Buffer.from(record.voterPseudonym).toString("latin1");
-    const previous = this.#last.get(voter);
+    const previous = this.#later.get(voter) ?? this.#last.get(voter);
     if (previous && this.#manifest.revoting === "forbidden") {
       throw new TallyError(record, `a second vote of the voter of sequence ${previous.sequence}`);
     }
     const expected = (previous?.revision ?? 0) + 1;
     if (record.revision !== expected) {
       throw new TallyError(record, `revision ${record.revision} where ${expected} comes next`);
+    }
+    // A voter's records are all in one shard, where time never goes backwards: what is later stays later.
+    if (record.castAt > this.#asOf) {
+      this.#later.set(voter, { sequence: record.sequence, revision: record.revision });
+      return;
     }
     this.#last.set(voter, record);
     this.#records++;

@@ -3,7 +3,7 @@ import { type ClosingEntry, closingEntry, encodeEntry } from "../ballot/entry.ts
 import type { Manifest } from "../ballot/manifest.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
-import { Tally, TallyError } from "../ballot/tally.ts";
+import { type Tally, TallyError } from "../ballot/tally.ts";
 import { equalBytes, toHex } from "../core/bytes.ts";
 import { type ElectionId, shardId, type TreeSize, treeSize, voteIdOf } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
@@ -35,6 +35,8 @@ export interface EvidenceLogOptions {
   /** The key that events are signed with, where it is known. */
   readonly eventKey: NoteVerifier | undefined;
   readonly report: VerificationReport;
+  /** Takes every record that verifies, unless somebody else applies the one-vote rule. */
+  readonly tally: Tally | undefined;
 }
 
 /**
@@ -42,7 +44,6 @@ export interface EvidenceLogOptions {
  * segment that cannot be read is taken up again where the next one says it stands, and from the public log.
  */
 export class EvidenceLog {
-  readonly tally: Tally;
   closing: ClosingEntry | undefined;
   /** The last vote; null before the first, undefined when it is not known. */
   lastVote: VoteCheckpoint["lastVote"] | undefined = null;
@@ -51,19 +52,20 @@ export class EvidenceLog {
   readonly #known: KnownTree | undefined;
   readonly #eventKey: NoteVerifier | undefined;
   readonly #report: VerificationReport;
+  readonly #tally: Tally | undefined;
   #size = 0;
   /** Undefined when they are not known. */
   #heads: ChainHead[] | undefined;
   #tree: GrowingTree | undefined = GrowingTree.empty();
   #public: PublicTree | undefined;
 
-  constructor({ manifest, manifestHash, known, eventKey, report }: EvidenceLogOptions) {
+  constructor({ manifest, manifestHash, known, eventKey, report, tally }: EvidenceLogOptions) {
     this.#electionId = manifest.electionId;
     this.#manifestHash = manifestHash;
     this.#known = known;
     this.#eventKey = eventKey;
     this.#report = report;
-    this.tally = new Tally({ manifest });
+    this.#tally = tally;
     this.#heads = genesisHeads(manifestHash, manifest.shards);
     this.#public = known?.fetch && new PublicTree({ ...known, fetch: known.fetch });
   }
@@ -176,7 +178,7 @@ export class EvidenceLog {
     try {
       heads[shard] = verifyNext(head, record, heads.length);
       this.#report.checked.records++;
-      this.tally.add(record);
+      this.#tally?.add(record);
     } catch (error) {
       if (!(error instanceof ChainError || error instanceof TallyError)) throw error;
       this.#report.problem(place, error.message);

@@ -1,7 +1,7 @@
 import type { ClosingEntry } from "../ballot/entry.ts";
 import { type Manifest, parseManifest } from "../ballot/manifest.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
-import type { Tally } from "../ballot/tally.ts";
+import { Tally } from "../ballot/tally.ts";
 import { equalBytes } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
 import type { ElectionId } from "../core/ids.ts";
@@ -15,7 +15,7 @@ import {
   parseSegmentKey,
   parseVoteKey,
 } from "../evidence/layout.ts";
-import { decodeSegmentLines, keyOfSegment } from "../evidence/segment.ts";
+import { decodeSegmentLines, keyOfSegment, type Segment } from "../evidence/segment.ts";
 import { parseVoteCheckpoint, type StoredSegment, type VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import { openCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
@@ -36,7 +36,19 @@ export interface VerifyEvidenceOptions {
   readonly eventKey?: string | undefined;
   /** A signed tree that is known from elsewhere: the evidence must lead to it. */
   readonly known?: KnownTree | undefined;
+  /** Count the votes as they stood at this moment, in microseconds since 1970; the newest unless given. */
+  readonly asOf?: number | undefined;
+  readonly sink?: EvidenceSink | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/**
+ * Takes the log as it is read, in order. It is good for nothing before the report says that all is well. With a sink no
+ * tally is kept, which holds a record of every voter: whoever takes the records applies the one-vote rule.
+ */
+export interface EvidenceSink {
+  segment(key: string, segment: Segment): Promise<void>;
+  checkpoint(checkpoint: VoteCheckpoint): Promise<void>;
 }
 
 export interface VerifiedEvidence {
@@ -45,7 +57,7 @@ export interface VerifiedEvidence {
   readonly closing: ClosingEntry | undefined;
   /** Where the evidence leaves each shard; undefined when its last segments could not be read. */
   readonly shardHeads: readonly ShardHead[] | undefined;
-  /** Holds every verified record, ready to be counted. */
+  /** Holds every verified record, ready to be counted; none where a sink took them. */
   readonly tally: Tally;
 }
 
@@ -62,7 +74,9 @@ export async function verifyEvidence(options: VerifyEvidenceOptions): Promise<Ve
   const { manifest, manifestHash, log } = opened;
   const { known, report } = options;
   const eventKey = options.eventKey === undefined ? undefined : NoteVerifier.parse(options.eventKey);
-  const evidence = new EvidenceLog({ manifest, manifestHash, known, eventKey, report });
+  const tally = new Tally({ manifest, asOf: options.asOf });
+  const counted = options.sink ? undefined : tally;
+  const evidence = new EvidenceLog({ manifest, manifestHash, known, eventKey, report, tally: counted });
   const blocks = await listBlocks(options);
   // Vote objects alone are of a commit that is under way, or that never was.
   const [last = 0, lastBlock] = [...blocks].findLast(([, { keys }]) => keys.length > 0) ?? [];
@@ -82,7 +96,7 @@ export async function verifyEvidence(options: VerifyEvidenceOptions): Promise<Ve
     treeSize: evidence.size,
     closing: evidence.closing,
     shardHeads: evidence.heads,
-    tally: evidence.tally,
+    tally,
   };
 }
 
@@ -170,8 +184,11 @@ async function verifyBlock(block: Block): Promise<void> {
   if (block.hasVoteObjects) {
     await votes.listUnreferenced({ finished: keys.includes(object) || !block.isLast });
   }
-  if (checkpoint) compareCheckpoint(block, object, checkpoint);
-  else if (!keys.includes(object)) withoutCheckpoint(block, object);
+  if (checkpoint) {
+    compareCheckpoint(block, object, checkpoint);
+    await block.sink?.checkpoint(checkpoint);
+  }
+  if (!keys.includes(object)) withoutCheckpoint(block, object);
 }
 
 async function readCheckpoint({ store, report }: Block, object: string): Promise<VoteCheckpoint | undefined> {
@@ -192,7 +209,8 @@ async function verifySegment(
   key: string,
   named: StoredSegment | undefined,
 ): Promise<void> {
-  const { store, report, electionId, number, evidence, onProgress, total } = block;
+  const { store, report, electionId, number, evidence, sink, onProgress, total } = block;
+  let segment: Segment | undefined;
   const range = parseSegmentKey(key);
   if (!range) return;
   try {
@@ -203,7 +221,7 @@ async function verifySegment(
     const lines = decodeSegmentLines(body);
     if (keyOfSegment(lines) !== key) throw new Error(`holds ${keyOfSegment(lines)}`);
     report.checked.segments++;
-    const segment = await votes.resolve(key, lines);
+    segment = await votes.resolve(key, lines);
     if (segment) await evidence.accept(key, segment);
     else evidence.lose(range);
   } catch (error) {
@@ -211,6 +229,7 @@ async function verifySegment(
     evidence.lose(range);
     votes.lose();
   }
+  if (segment) await sink?.segment(key, segment);
   onProgress?.(evidence.size, total);
 }
 
