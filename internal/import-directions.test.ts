@@ -33,6 +33,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "internal/evidence": ["internal/core", "internal/tlog", "internal/ballot"],
   "internal/config": ["internal/core", "internal/telemetry"],
   "internal/http": ["internal/core", "internal/telemetry"],
+  // What a log's records are asked, and what keeping them costs.
+  "internal/query": ["internal/core", "internal/ballot", "internal/evidence"],
+  "internal/cost": ["internal/core", "internal/evidence", "internal/worm/object-store.ts"],
   // Adapters, which see of a service the ports they fit.
   "internal/grpc": ["internal/core", "internal/telemetry", "gen"],
   "internal/postgres": [
@@ -84,6 +87,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "internal/grpc",
     "internal/worm",
     "internal/verify",
+    "internal/query",
+    "internal/cost",
     "internal/demo",
     "internal/audit/record-message.ts",
     "internal/audit/config.ts",
@@ -113,6 +118,7 @@ const ONLY_IMPORTER: readonly (readonly [packages: RegExp, folder: string])[] = 
   [/^pg$/, "internal/postgres"],
   [/^(nats|@nats-io\/.*)$/, "internal/stream"],
   [/^@aws-sdk\//, "internal/worm"],
+  [/^@duckdb\//, "internal/query"],
   [/^pino$|^prom-client$/, "internal/telemetry"],
 ];
 

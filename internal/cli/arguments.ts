@@ -26,7 +26,9 @@ export function parseTime(text: string): number {
   if (Number.isNaN(ms) || !/^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/.test(text)) {
     throw new InvalidArgumentError("write it like 2026-11-03T08:00:00Z or 2026-11-03T08:00:00-05:00.");
   }
-  return ms * 1000;
+  // A Date has milliseconds, the log microseconds.
+  const micros = Number(/\.\d{3}(\d{1,3})/.exec(text)?.[1]?.padEnd(3, "0") ?? 0);
+  return ms * 1000 + micros;
 }
 
 /** `2/3` */

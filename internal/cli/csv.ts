@@ -28,3 +28,8 @@ export function parseCsv(text: string): CsvRow[] {
   }
   return rows;
 }
+
+/** A record as a line of RFC 4180, without its end. */
+export function formatCsvRow(cells: readonly string[]): string {
+  return cells.map((cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",");
+}

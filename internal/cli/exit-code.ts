@@ -1,5 +1,6 @@
 import { FormatError } from "../ballot/format-error.ts";
 import { type ErrorKind, ServiceError } from "../core/errors.ts";
+import { SqlError } from "../query/sql-error.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { SourceError } from "../verify/http-source.ts";
 
@@ -49,7 +50,8 @@ const UNAVAILABLE: readonly ErrorKind[] = [
 
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof InterruptedError) return ExitCode.interrupted;
-  if (error instanceof UsageError || error instanceof FormatError) return ExitCode.usage;
+  if (error instanceof UsageError || error instanceof FormatError || error instanceof SqlError)
+    return ExitCode.usage;
   if (error instanceof CheckFailedError || error instanceof TlogError) return ExitCode.failed;
   if (error instanceof UnreachableError || error instanceof SourceError) return ExitCode.unavailable;
   if (error instanceof ServiceError) {

@@ -3,7 +3,9 @@ import { ServiceError } from "../core/errors.ts";
 import { SourceError } from "../verify/http-source.ts";
 import type { Cli } from "./cli.ts";
 import { castCommand } from "./commands/cast.ts";
+import { costCommand } from "./commands/cost.ts";
 import { electionCommand } from "./commands/election.ts";
+import { queryCommand } from "./commands/query.ts";
 import { receiptCommand } from "./commands/receipt.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { restoreCommand } from "./commands/restore.ts";
@@ -79,6 +81,8 @@ export function createProgram({ terminal, stopSignal, exit }: ProgramOptions): C
     tallyCommand,
     receiptCommand,
     restoreCommand,
+    queryCommand,
+    costCommand,
   ];
   for (const define of commands) define(program, cli);
   return program;

@@ -65,6 +65,12 @@ export function formatCount(value: number): string {
   return value.toLocaleString("en-US", { maximumFractionDigits: 1 });
 }
 
+/** A moment in microseconds since 1970, in ISO 8601 and UTC. */
+export function formatTime(micros: number): string {
+  const seconds = new Date(micros / 1000).toISOString().slice(0, -5);
+  return `${seconds}.${String(micros % 1_000_000).padStart(6, "0")}Z`;
+}
+
 /** Columns padded to their widest cell; those named in `right` are aligned to the right. */
 export function formatTable(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));

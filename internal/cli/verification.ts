@@ -6,7 +6,7 @@ import { formatCount } from "./terminal.ts";
 /** What was verified, and what was found. */
 export interface Verification {
   readonly report: VerificationReport;
-  readonly log: VerifiedLog | undefined;
+  readonly log: Pick<VerifiedLog, "checkpoint" | "closing"> | undefined;
   readonly evidence: VerifiedEvidence | undefined;
 }
 

@@ -56,6 +56,8 @@ export class EvidenceDatabase implements AsyncDisposable {
   #database: LockedDatabase | undefined;
   /** By table. */
   readonly #appenders = new Map<string, DuckDBAppender>();
+  /** The number of the last vote checkpoint that a query sees; 0 for none. */
+  newestCheckpoint = 0;
   /** The log has a vote that was cast after the moment asked for. */
   #isPast = false;
 
@@ -119,6 +121,7 @@ export class EvidenceDatabase implements AsyncDisposable {
   /** Takes the next vote checkpoint, after the segments it names; at a moment, only while all of its votes were cast. */
   async addCheckpoint(checkpoint: VoteCheckpoint, { size }: Cut): Promise<void> {
     if (checkpoint.treeSize > size || this.#isPast) return;
+    this.newestCheckpoint = checkpoint.number;
     const { number, treeSize, treeRoot, segments, lastVote, note } = checkpoint;
     const dates = segments.map(({ retainUntil }) => retainUntil?.getTime() ?? 0);
     const retained = Math.min(...dates);

@@ -10,10 +10,10 @@ import type { ElectionId } from "../../core/ids.ts";
 import { pendingClosingCheckpoint } from "../../verify/closing-checkpoint.ts";
 import type { VerifiedEvidence } from "../../verify/verify-evidence.ts";
 import { DirectoryStore } from "../../worm/directory-store.ts";
-import { parseLogKey, parseSeconds } from "../arguments.ts";
+import { parseLogKey, parseSeconds, parseTime } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
 import { ExitCode, UnreachableError, UsageError } from "../exit-code.ts";
-import { formatCount, formatTable, type Terminal } from "../terminal.ts";
+import { formatCount, formatTable, formatTime, type Terminal } from "../terminal.ts";
 import { describeVerification, verificationJson } from "../verification.ts";
 import { requireFolder, verifyElection } from "./verify.ts";
 
@@ -27,6 +27,7 @@ interface TallyOptions {
   readonly logKey?: string;
   /** Milliseconds. */
   readonly wait: number;
+  readonly asOf?: number;
 }
 
 export interface Count {
@@ -43,6 +44,7 @@ export function tallyCommand(program: Command, { run, terminal }: Cli): void {
     .option("--evidence <folder>", "the evidence store; the profile's unless given")
     .option("--log-key <key>", "demand this verifier key instead of the one the manifest names", parseLogKey)
     .option("--wait <seconds>", "how long to wait for the closing checkpoint", parseSeconds, 30_000)
+    .option("--as-of <time>", "count the votes as they stood at that moment, ISO 8601", parseTime)
     .action((options: TallyOptions) =>
       run(async (context) => {
         // Before the minutes that verifying may take.
@@ -54,6 +56,7 @@ export function tallyCommand(program: Command, { run, terminal }: Cli): void {
           electionId,
           evidence: evidenceFolder,
           logKey: options.logKey,
+          asOf: options.asOf,
         });
         const { report, evidence } = verification;
         if (!report.ok || !evidence) {
@@ -63,9 +66,11 @@ export function tallyCommand(program: Command, { run, terminal }: Cli): void {
           return ExitCode.failed;
         }
         const closed = evidence.closing !== undefined;
+        if (options.asOf !== undefined) terminal.say(`counting the votes as of ${formatTime(options.asOf)}`);
         if (!closed) terminal.say("the election is not closed: this counts the votes sealed so far");
+        const asOf = options.asOf === undefined ? undefined : { as_of: formatTime(options.asOf) };
         const count = await countVotes(evidence, shares);
-        return context.show({ closed, ...countJson(count) }, () => describeCount(count));
+        return context.show({ closed, ...asOf, ...countJson(count) }, () => describeCount(count));
       }),
     );
 }

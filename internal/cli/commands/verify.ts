@@ -7,7 +7,7 @@ import type { ElectionId, ShardId } from "../../core/ids.ts";
 import { sha256 } from "../../core/sha256.ts";
 import { httpSource } from "../../verify/http-source.ts";
 import { VerificationReport } from "../../verify/report.ts";
-import { type VerifiedEvidence, verifyEvidence } from "../../verify/verify-evidence.ts";
+import { type EvidenceSink, type VerifiedEvidence, verifyEvidence } from "../../verify/verify-evidence.ts";
 import { type VerifiedLog, verifyPublicLog } from "../../verify/verify-public.ts";
 import { verifyShards } from "../../verify/verify-shards.ts";
 import { DirectoryStore } from "../../worm/directory-store.ts";
@@ -15,6 +15,7 @@ import { parseLogKey, parseUrl } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
 import { ExitCode, UnreachableError } from "../exit-code.ts";
+import { readPublished } from "../published.ts";
 import type { Progress, Terminal } from "../terminal.ts";
 import { describeVerification, type Verification, verificationJson } from "../verification.ts";
 
@@ -69,17 +70,29 @@ export interface VerifyOptions {
   readonly readChain?: ((shard: ShardId) => AsyncIterable<readonly VoteRecord[]>) | undefined;
   readonly logKey?: string | undefined;
   readonly eventKey?: string | undefined;
+  /** Of the public log, read what is signed, and leave the verification of its tiles to others. */
+  readonly checkpointOnly?: boolean;
+  /** Count the votes as they stood at this moment. */
+  readonly asOf?: number | undefined;
+  /** Takes the evidence, of which the public log has `publicSize` entries, where that was read. */
+  readonly sink?: ((publicSize: number | undefined) => EvidenceSink) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Verifies whichever of the public log, the evidence and the databases are named, and that they agree. */
 export async function verifyElection(terminal: Terminal, options: VerifyOptions): Promise<Verification> {
-  const { electionId, publicUrl, evidence: directory, readChain, logKey, eventKey, signal } = options;
+  const { electionId, publicUrl, evidence: directory, readChain, logKey, eventKey, asOf, signal } = options;
   const report = new VerificationReport();
 
   const source = publicUrl === undefined ? undefined : httpSource(publicUrl, electionId);
-  let log: VerifiedLog | undefined;
-  if (source) {
+  let log: Pick<VerifiedLog, "manifest" | "checkpoint" | "closing"> | undefined;
+  if (source && options.checkpointOnly) {
+    const published = await readPublished(source, electionId, logKey);
+    log = published && { ...published, closing: undefined };
+    report.unchecked(
+      published ? "the public log's tiles" : "the public log, of which nothing is published yet",
+    );
+  } else if (source) {
     const { update, end } = bar(terminal, "verifying the public log", signal);
     log = await verifyPublicLog({ source, electionId, report, logKey, onProgress: update });
     end();
@@ -100,6 +113,8 @@ export async function verifyElection(terminal: Terminal, options: VerifyOptions)
       logKey,
       eventKey,
       known,
+      asOf,
+      sink: options.sink?.(log?.checkpoint.size),
       onProgress: update,
     });
     end();
