@@ -51,6 +51,7 @@ async function start({
       expectedServer: "service/shard-router",
       idempotent: [
         ShardRouterService.method.heads,
+        ShardRouterService.method.findRecords,
         ShardRouterService.method.getElection,
         ShardRouterService.method.listElections,
       ],
@@ -86,7 +87,11 @@ async function start({
 
   const server = resources.use(new GrpcServer({ tls, trustDomain, logger, metrics: calls }));
   const sealerOf = auditor.sealerOf.bind(auditor);
-  server.addService(AuditService, auditService({ sealerOf, stores }), auditCallers);
+  server.addService(
+    AuditService,
+    auditService({ sealerOf, stores, findRecords: router.findRecords }),
+    auditCallers,
+  );
   await server.listen(formatAddress(config.listen));
   return resources;
 }

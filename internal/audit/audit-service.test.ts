@@ -30,6 +30,10 @@ import { auditMetrics } from "./metrics.ts";
 import type { Publisher } from "./publication.ts";
 import type { ShardRouter } from "./shard-watch.ts";
 
+const neverCalled = async () => {
+  throw new Error("no database is asked");
+};
+
 /** The service over a fixture's stores, as one that stands by answers: from the committed head row. */
 function serve(fixture: AuditFixture) {
   const { election, stores } = fixture;
@@ -45,7 +49,7 @@ function serve(fixture: AuditFixture) {
     logger: silentLogger,
     signal: new AbortController().signal,
   });
-  const service = auditService({ sealerOf: async () => sealer, stores });
+  const service = auditService({ sealerOf: async () => sealer, stores, findRecords: neverCalled });
   const { electionId } = election;
   const contextOf = (method: keyof typeof AuditService.method) =>
     createHandlerContext({

@@ -13,6 +13,7 @@ import type { LogStores } from "./election-log.ts";
 import type { ElectionSealer, SealingStatus } from "./election-sealer.ts";
 import type { LogHead } from "./head.ts";
 import { type LocatedRecord, recordAt, recordOf } from "./locate.ts";
+import { type RecordReadsOptions, recordReads } from "./record-reads.ts";
 import { lastBlockOf } from "./stored-segments.ts";
 
 const MOST_CHECKPOINTS = 1_000;
@@ -29,10 +30,15 @@ export interface AuditServiceOptions {
   /** The election's sealer; undefined for an election nobody knows. */
   readonly sealerOf: (election: ElectionId) => Promise<ElectionSealer | undefined>;
   readonly stores: LogStores;
+  readonly findRecords: RecordReadsOptions["findRecords"];
 }
 
 /** AuditService's answers, all from what is committed. */
-export function auditService({ sealerOf, stores }: AuditServiceOptions): ServiceImpl<typeof AuditService> {
+export function auditService({
+  sealerOf,
+  stores,
+  findRecords,
+}: AuditServiceOptions): ServiceImpl<typeof AuditService> {
   const { evidence, tiles } = stores;
 
   async function sealer(id: string): Promise<ElectionSealer> {
@@ -90,7 +96,28 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
     return recordOf(log, place);
   }
 
+  const reads = recordReads({
+    findRecords,
+    open: async (id) => {
+      const { sealer, head } = await committed(id);
+      const log = { election: head.electionId, evidence, tree: readerOf(head) };
+      return { election: sealer.election, head, log };
+    },
+  });
+
   return {
+    async *listRecords(request, context) {
+      try {
+        yield* reads.listRecords(request, context);
+      } catch (error) {
+        throw tilesMissing(error);
+      }
+    },
+
+    getHistory: fromTiles(reads.getHistory),
+
+    getTurnout: fromTiles(reads.getTurnout),
+
     async getHead(request) {
       return { head: headMessage(await sealer(request.electionId)) };
     },
@@ -169,17 +196,21 @@ export function auditService({ sealerOf, stores }: AuditServiceOptions): Service
  * stands by sees it already, and those that were deleted are made again.
  */
 function fromTiles<Request, Response>(
-  method: (request: Request) => Promise<Response>,
-): (request: Request) => Promise<Response> {
-  return async (request) => {
+  method: (request: Request, context: HandlerContext) => Promise<Response> | Response,
+): (request: Request, context: HandlerContext) => Promise<Response> {
+  return async (request, context) => {
     try {
-      return await method(request);
+      return await method(request, context);
     } catch (error) {
-      if (!(error instanceof TlogError && error.kind === "missing")) throw error;
-      const options = { reason: "TILES_MISSING", retryDelayMs: 1_000, cause: error };
-      throw new ServiceError("unavailable", "tiles of the log are missing and are being made again", options);
+      throw tilesMissing(error);
     }
   };
+}
+
+function tilesMissing(error: unknown): unknown {
+  if (!(error instanceof TlogError && error.kind === "missing")) return error;
+  const options = { reason: "TILES_MISSING", retryDelayMs: 1_000, cause: error };
+  return new ServiceError("unavailable", "tiles of the log are missing and are being made again", options);
 }
 
 function notSealed(): ServiceError {

@@ -10,5 +10,8 @@ export const auditCallers: CallerPolicy<typeof AuditService> = {
   getInclusionProof: readers,
   getConsistencyProof: readers,
   getRecord: ["auditor/*"],
+  listRecords: ["auditor/*"],
+  getHistory: ["auditor/*"],
+  getTurnout: ["operator/*", "auditor/*"],
   listCheckpoints: ["operator/*", "auditor/*"],
 };

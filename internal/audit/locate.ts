@@ -146,7 +146,7 @@ async function isEntryAt(tree: TileReader, index: number, entry: SegmentEntry): 
  * The last of `items` that passes a test which a first part of them passes. Those of which the test says undefined count
  * as not being there.
  */
-async function lastWhere<T>(
+export async function lastWhere<T>(
   items: readonly T[],
   test: (item: T) => Promise<boolean | undefined>,
 ): Promise<T | undefined> {

@@ -77,6 +77,45 @@ describe("forbidden", () => {
   });
 });
 
+describe("as of a moment", () => {
+  // Each record's time is its sequence.
+  const as = async (manifest: Manifest, asOf: number, records: readonly VoteRecord[]) => {
+    const tally = new Tally({ manifest, asOf });
+    for (const each of records) tally.add(each);
+    return await tally.count(await ChoiceOpener.create({ manifest, privateKey: keyPair.privateKey }));
+  };
+
+  test("a changed vote counts as it then stood", async () => {
+    const records = await cast(lastCounts, [
+      [1, 0],
+      [2, 0],
+      [1, 2],
+      [3, 1],
+      [1, 1],
+    ]);
+    expect(await as(lastCounts, 0, records)).toMatchObject({ counts: [0, 0, 0], records: 0, voters: 0 });
+    expect(await as(lastCounts, 2, records)).toMatchObject({ counts: [2, 0, 0], records: 2, voters: 2 });
+    expect(await as(lastCounts, 3, records)).toMatchObject({ counts: [1, 0, 1], records: 3, voters: 2 });
+    expect(await as(lastCounts, 5, records)).toEqual(await count(lastCounts, records));
+  });
+
+  test("the rules hold for what came later, too", async () => {
+    const [first, ...others] = await cast(lastCounts, [
+      [1, 0],
+      [1, 1],
+      [1, 2],
+    ]);
+    if (!first) throw new RangeError("nothing was cast");
+    await expect(as(forbidden, 1, [first, ...others])).rejects.toThrow(
+      "a second vote of the voter of sequence 1",
+    );
+    await expect(as(lastCounts, 1, [first, ...others.slice(1)])).rejects.toThrow(
+      "revision 3 where 2 comes next",
+    );
+    await expect(as(lastCounts, 0, others)).rejects.toThrow("revision 2 where 1 comes next");
+  });
+});
+
 describe("last-counts", () => {
   test("the last revision counts, all are numbered", async () => {
     const records = await cast(lastCounts, [

@@ -8,6 +8,9 @@ test("arguments as they should be", () => {
   expect(parseCount("12345")).toBe(12_345);
   expect(parseTime("2026-11-03T08:00:00Z")).toBe(1_793_692_800_000_000);
   expect(parseTime("2026-11-03T08:00:00.5+01:00")).toBe(1_793_689_200_500_000);
+  expect(parseTime("2026-11-03T08:00:00.123456Z")).toBe(1_793_692_800_123_456);
+  expect(parseTime("2026-11-03T08:00:00.1234567Z")).toBe(1_793_692_800_123_456);
+  expect(parseTime("2026-11-03T08:00:00.12345Z")).toBe(1_793_692_800_123_450);
   expect(parseTrustees("3/5")).toEqual({ threshold: 3, shares: 5 });
   expect(collectChoice("b=Bob=2", [{ id: "a", name: "Ada" }])).toEqual([
     { id: "a", name: "Ada" },

@@ -9,7 +9,18 @@ import { ExitCode, exitCodeOf } from "./exit-code.ts";
 import { run } from "./run.ts";
 
 let folder: TemporaryFolder;
-const COMMANDS = ["start", "election", "cast", "replay", "status", "verify", "tally", "receipt"];
+const COMMANDS = [
+  "start",
+  "election",
+  "cast",
+  "replay",
+  "status",
+  "verify",
+  "tally",
+  "receipt",
+  "query",
+  "cost",
+];
 
 beforeEach(async () => {
   folder = await TemporaryFolder.create();
@@ -83,6 +94,9 @@ describe("a wrong command line has exit status 2 and a message that names what t
     ["start --ballots many", "whole number from 1"],
     ["tally", "required option '--share <file...>' not specified"],
     ["replay", "missing required argument 'file.csv'"],
+    ["query --election e", "missing required argument 'sql'"],
+    ["query --election e --as-of noon SELECT", "2026-11-03T08:00:00Z"],
+    ["cost", "required option '--voters <number>' not specified"],
     [
       "election create e --title t --trustees-out x --revoting maybe",
       "Allowed choices are forbidden, last-counts",

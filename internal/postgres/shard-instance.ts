@@ -146,6 +146,23 @@ export class PostgresShardInstance implements ShardInstance, AsyncDisposable {
     return rows.map((row) => recordOf(key.shard, row));
   }
 
+  /** Where a voter's records are. The index `records_voter` begins with all that is asked for, and has their order. */
+  async findRecords(
+    key: ShardKey,
+    voterPseudonym: Uint8Array,
+    afterRevision: number,
+    limit: number,
+  ): Promise<{ readonly sequence: Sequence; readonly revision: number }[]> {
+    const rows = await this.#pool.query<{ sequence: number; revision: number }>({
+      name: "find-records",
+      text: `SELECT sequence, revision FROM records
+             WHERE election = $1 AND shard = $2 AND voter_pseudonym = $3 AND revision > $4
+             ORDER BY revision LIMIT $5`,
+      values: [key.election, key.shard, Buffer.from(voterPseudonym), afterRevision, limit],
+    });
+    return rows.map((row) => ({ sequence: sequence(row.sequence), revision: row.revision }));
+  }
+
   /** Moves the sealed sequence of shards forward; never back. Refused beyond a chain's end: votes were lost here. */
   async confirmSealed(
     election: number,

@@ -153,7 +153,7 @@ export class EvidenceDatabase implements AsyncDisposable {
       shard: shardId(Number(shard)),
       sequence: sequence(Number(number)),
       problem:
-        revision === expected
+        revoting === "forbidden" && expected !== 1n
           ? "another vote of a voter who has voted"
           : `revision ${revision} where ${expected} comes next`,
     }));

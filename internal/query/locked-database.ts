@@ -30,7 +30,7 @@ export class LockedDatabase implements AsyncDisposable {
   readonly #instance: DuckDBInstance;
 
   static async open({ folder, readOnly, memory }: LockedDatabaseOptions): Promise<LockedDatabase> {
-    const file = join(folder, "evidence.duckdb");
+    const file = join(folder, "log.duckdb");
     const instance = await DuckDBInstance.create(file, {
       access_mode: readOnly ? "READ_ONLY" : "READ_WRITE",
       autoinstall_known_extensions: "false",

@@ -31,12 +31,12 @@ CREATE TABLE evidence.checkpoints (
 );
 
 CREATE TABLE evidence.events (
-  log_index BIGINT    NOT NULL,
-  kind      VARCHAR   NOT NULL,
-  at        TIMESTAMP NOT NULL,
-  details   VARCHAR   NOT NULL,
-  note      VARCHAR   NOT NULL,
-  segment   VARCHAR   NOT NULL
+  log_index   BIGINT    NOT NULL,
+  kind        VARCHAR   NOT NULL,
+  happened_at TIMESTAMP NOT NULL,
+  details     VARCHAR   NOT NULL,
+  note        VARCHAR   NOT NULL,
+  segment     VARCHAR   NOT NULL
 );
 
 CREATE VIEW votes AS

@@ -12,6 +12,7 @@ export const shardRouterCallers: CallerPolicy<typeof ShardRouterService> = {
   closeElection: [vote],
   append: [vote],
   readChain: [vote, audit, "auditor/*"],
+  findRecords: [audit],
   heads: [vote, audit],
   confirmSealed: [audit],
 };

@@ -106,6 +106,14 @@ export interface ShardInstance {
   /** Records in order, `first` and `last` included. Those that are not there are missing. */
   readRecords(key: ShardKey, first: Sequence, last: Sequence): Promise<VoteRecord[]>;
 
+  /** Where a voter's records after a revision are, in order of revision; at most `limit`. */
+  findRecords(
+    key: ShardKey,
+    voterPseudonym: Uint8Array,
+    afterRevision: number,
+    limit: number,
+  ): Promise<{ readonly sequence: Sequence; readonly revision: number }[]>;
+
   /** Moves sealed sequences forward, never back; rejects with `failed-precondition` beyond a chain's end. */
   confirmSealed(election: number, shards: readonly { shard: ShardId; sequence: Sequence }[]): Promise<void>;
 }

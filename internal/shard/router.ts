@@ -5,6 +5,7 @@ import type {
   CloseElectionRequest,
   ConfirmSealedRequest,
   CreateElectionRequest,
+  FindRecordsRequest,
   GetElectionRequest,
   HeadsRequest,
   ReadChainRequest,
@@ -12,6 +13,7 @@ import type {
 } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import { parseManifest } from "../ballot/manifest.ts";
 import { genesisHash, type VoteRecord } from "../ballot/record.ts";
+import { shardOf } from "../ballot/voter-key.ts";
 import { equalBytes } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
@@ -27,6 +29,7 @@ import {
   appendResult,
   checkCount,
   checkElectionId,
+  checkPseudonym,
   checkShard,
   electionMessage,
   headsMessage,
@@ -48,6 +51,9 @@ const HANGING_MS = 1_000;
 
 /** Records in one ReadChain response: about 75 KB. */
 const PAGE_RECORDS = 500;
+
+/** Places in one FindRecords response. */
+const MOST_FOUND = 100;
 
 export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
   readonly #instances: ReadonlyMap<string, Instance>;
@@ -109,6 +115,20 @@ export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
       requireDense(records, from, to);
       yield { run: runMessage(shard, records) };
     }
+  }
+
+  async findRecords(request: FindRecordsRequest) {
+    const election = await this.#elections.get(checkElectionId(request.electionId));
+    const shard = shardOf(checkPseudonym(request.voterPseudonym), election.manifest.shards);
+    const limit = Math.min(request.limit || MOST_FOUND, MOST_FOUND);
+    const key = { election: election.election, shard };
+    const records = await this.#instanceOf(election, shard).run((database) =>
+      database.findRecords(key, request.voterPseudonym, request.afterRevision, limit),
+    );
+    return {
+      shard,
+      records: records.map(({ sequence, revision }) => ({ sequence: BigInt(sequence), revision })),
+    };
   }
 
   async heads(request: HeadsRequest) {

@@ -45,6 +45,11 @@ export function checkShard(election: Election, shard: number, field: string): Sh
   throw invalidField(field, `must be less than ${election.manifest.shards}`);
 }
 
+export function checkPseudonym(bytes: Uint8Array): Uint8Array {
+  if (bytes.length === PSEUDONYM_SIZE) return bytes;
+  throw invalidField("voter_pseudonym", `must be ${PSEUDONYM_SIZE} bytes`);
+}
+
 /** A uint64 as a number. */
 export function checkCount(value: bigint, field: string, least: number): number {
   if (value >= BigInt(least) && value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);

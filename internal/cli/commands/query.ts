@@ -31,7 +31,7 @@ Views (times are UTC; bytes are hex but for choice, which is sealed):
   votes        log_index, vote_id, shard, sequence, voter, revision, choice, cast_at, hash, segment
   checkpoints  number, first_index, tree_size, tree_root, segments, bytes, retained_until, last_vote_id,
                last_record_hash, note
-  events       log_index, kind, at, details, note, segment
+  events       log_index, kind, happened_at, details, note, segment
 
 All evidence is verified before anything is shown: with the public checkpoint, that it leads to the signed root, and
 then only what is signed is in the views. It takes as long as psephos verify. --json writes an object a line.

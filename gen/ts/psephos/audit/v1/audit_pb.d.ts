@@ -438,6 +438,321 @@ export declare type GetRecordResponse = Message<"psephos.audit.v1.GetRecordRespo
 export declare const GetRecordResponseSchema: GenMessage<GetRecordResponse>;
 
 /**
+ * ListRecordsRequest names a range of a log.
+ *
+ * @generated from message psephos.audit.v1.ListRecordsRequest
+ */
+export declare type ListRecordsRequest = Message<"psephos.audit.v1.ListRecordsRequest"> & {
+  /**
+   * The election.
+   *
+   * @generated from field: string election_id = 1;
+   */
+  electionId: string;
+
+  /**
+   * The first log index.
+   *
+   * @generated from field: uint64 first_index = 2;
+   */
+  firstIndex: bigint;
+
+  /**
+   * How many log entries at most; 0 or more than 100,000 is 100,000.
+   *
+   * @generated from field: uint32 limit = 3;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message psephos.audit.v1.ListRecordsRequest.
+ * Use `create(ListRecordsRequestSchema)` to create a new message.
+ */
+export declare const ListRecordsRequestSchema: GenMessage<ListRecordsRequest>;
+
+/**
+ * ListRecordsResponse is the next records of the range.
+ *
+ * @generated from message psephos.audit.v1.ListRecordsResponse
+ */
+export declare type ListRecordsResponse = Message<"psephos.audit.v1.ListRecordsResponse"> & {
+  /**
+   * In log order. Entries that are not votes are left out.
+   *
+   * @generated from field: repeated psephos.audit.v1.SealedRecord records = 1;
+   */
+  records: SealedRecord[];
+
+  /**
+   * The log index to go on from; the log's size at its end.
+   *
+   * @generated from field: uint64 next_index = 2;
+   */
+  nextIndex: bigint;
+};
+
+/**
+ * Describes the message psephos.audit.v1.ListRecordsResponse.
+ * Use `create(ListRecordsResponseSchema)` to create a new message.
+ */
+export declare const ListRecordsResponseSchema: GenMessage<ListRecordsResponse>;
+
+/**
+ * SealedRecord is a record as the evidence store has it. Its entry was found in the log's tree; that its hash covers the
+ * rest, the chain shows.
+ *
+ * @generated from message psephos.audit.v1.SealedRecord
+ */
+export declare type SealedRecord = Message<"psephos.audit.v1.SealedRecord"> & {
+  /**
+   * Its log index.
+   *
+   * @generated from field: uint64 index = 1;
+   */
+  index: bigint;
+
+  /**
+   * Its vote's number.
+   *
+   * @generated from field: uint64 vote_id = 2;
+   */
+  voteId: bigint;
+
+  /**
+   * Its shard.
+   *
+   * @generated from field: uint32 shard = 3;
+   */
+  shard: number;
+
+  /**
+   * Its place in the shard's chain.
+   *
+   * @generated from field: uint64 sequence = 4;
+   */
+  sequence: bigint;
+
+  /**
+   * HMAC-SHA-256 of the voter id: 32 bytes.
+   *
+   * @generated from field: bytes voter_pseudonym = 5;
+   */
+  voterPseudonym: Uint8Array;
+
+  /**
+   * 1, or more under last-counts.
+   *
+   * @generated from field: uint32 revision = 6;
+   */
+  revision: number;
+
+  /**
+   * The encrypted choice.
+   *
+   * @generated from field: bytes sealed_choice = 7;
+   */
+  sealedChoice: Uint8Array;
+
+  /**
+   * Microseconds since 1970.
+   *
+   * @generated from field: uint64 cast_at_micros = 8;
+   */
+  castAtMicros: bigint;
+
+  /**
+   * The record hash: 32 bytes.
+   *
+   * @generated from field: bytes hash = 9;
+   */
+  hash: Uint8Array;
+
+  /**
+   * The evidence object it is in.
+   *
+   * @generated from field: string segment_key = 10;
+   */
+  segmentKey: string;
+};
+
+/**
+ * Describes the message psephos.audit.v1.SealedRecord.
+ * Use `create(SealedRecordSchema)` to create a new message.
+ */
+export declare const SealedRecordSchema: GenMessage<SealedRecord>;
+
+/**
+ * GetHistoryRequest names a voter by pseudonym.
+ *
+ * @generated from message psephos.audit.v1.GetHistoryRequest
+ */
+export declare type GetHistoryRequest = Message<"psephos.audit.v1.GetHistoryRequest"> & {
+  /**
+   * The election.
+   *
+   * @generated from field: string election_id = 1;
+   */
+  electionId: string;
+
+  /**
+   * 32 bytes.
+   *
+   * @generated from field: bytes voter_pseudonym = 2;
+   */
+  voterPseudonym: Uint8Array;
+
+  /**
+   * Return revisions after this one; 0 is from the first.
+   *
+   * @generated from field: uint32 after_revision = 3;
+   */
+  afterRevision: number;
+};
+
+/**
+ * Describes the message psephos.audit.v1.GetHistoryRequest.
+ * Use `create(GetHistoryRequestSchema)` to create a new message.
+ */
+export declare const GetHistoryRequestSchema: GenMessage<GetHistoryRequest>;
+
+/**
+ * GetHistoryResponse is what a voter cast.
+ *
+ * @generated from message psephos.audit.v1.GetHistoryResponse
+ */
+export declare type GetHistoryResponse = Message<"psephos.audit.v1.GetHistoryResponse"> & {
+  /**
+   * In order of revision, at most 50; none when the pseudonym has no sealed vote.
+   *
+   * @generated from field: repeated psephos.audit.v1.SealedRecord records = 1;
+   */
+  records: SealedRecord[];
+
+  /**
+   * There are more: ask again after the last.
+   *
+   * @generated from field: bool more = 2;
+   */
+  more: boolean;
+};
+
+/**
+ * Describes the message psephos.audit.v1.GetHistoryResponse.
+ * Use `create(GetHistoryResponseSchema)` to create a new message.
+ */
+export declare const GetHistoryResponseSchema: GenMessage<GetHistoryResponse>;
+
+/**
+ * GetTurnoutRequest names a moment.
+ *
+ * @generated from message psephos.audit.v1.GetTurnoutRequest
+ */
+export declare type GetTurnoutRequest = Message<"psephos.audit.v1.GetTurnoutRequest"> & {
+  /**
+   * The election.
+   *
+   * @generated from field: string election_id = 1;
+   */
+  electionId: string;
+
+  /**
+   * Count what was cast up to this moment, in microseconds since 1970; 0 is all that is sealed.
+   *
+   * @generated from field: uint64 as_of_micros = 2;
+   */
+  asOfMicros: bigint;
+
+  /**
+   * Leave voters out where counting them is work.
+   *
+   * @generated from field: bool votes_only = 3;
+   */
+  votesOnly: boolean;
+};
+
+/**
+ * Describes the message psephos.audit.v1.GetTurnoutRequest.
+ * Use `create(GetTurnoutRequestSchema)` to create a new message.
+ */
+export declare const GetTurnoutRequestSchema: GenMessage<GetTurnoutRequest>;
+
+/**
+ * GetTurnoutResponse is how many had voted.
+ *
+ * @generated from message psephos.audit.v1.GetTurnoutResponse
+ */
+export declare type GetTurnoutResponse = Message<"psephos.audit.v1.GetTurnoutResponse"> & {
+  /**
+   * In order of shard.
+   *
+   * @generated from field: repeated psephos.audit.v1.ShardTurnout shards = 1;
+   */
+  shards: ShardTurnout[];
+
+  /**
+   * Votes in all.
+   *
+   * @generated from field: uint64 votes = 2;
+   */
+  votes: bigint;
+
+  /**
+   * Distinct voters in all; not set where they were left out.
+   *
+   * @generated from field: optional uint64 voters = 3;
+   */
+  voters?: bigint | undefined;
+
+  /**
+   * The log's size that this rests on. Votes cast before the moment may still be sealed after it.
+   *
+   * @generated from field: uint64 tree_size = 4;
+   */
+  treeSize: bigint;
+};
+
+/**
+ * Describes the message psephos.audit.v1.GetTurnoutResponse.
+ * Use `create(GetTurnoutResponseSchema)` to create a new message.
+ */
+export declare const GetTurnoutResponseSchema: GenMessage<GetTurnoutResponse>;
+
+/**
+ * ShardTurnout is how many had voted in one shard.
+ *
+ * @generated from message psephos.audit.v1.ShardTurnout
+ */
+export declare type ShardTurnout = Message<"psephos.audit.v1.ShardTurnout"> & {
+  /**
+   * The shard.
+   *
+   * @generated from field: uint32 shard = 1;
+   */
+  shard: number;
+
+  /**
+   * Votes: the sequence of the last one cast by then.
+   *
+   * @generated from field: uint64 votes = 2;
+   */
+  votes: bigint;
+
+  /**
+   * Distinct voters.
+   *
+   * @generated from field: optional uint64 voters = 3;
+   */
+  voters?: bigint | undefined;
+};
+
+/**
+ * Describes the message psephos.audit.v1.ShardTurnout.
+ * Use `create(ShardTurnoutSchema)` to create a new message.
+ */
+export declare const ShardTurnoutSchema: GenMessage<ShardTurnout>;
+
+/**
  * ListCheckpointsRequest names an election.
  *
  * @generated from message psephos.audit.v1.ListCheckpointsRequest
@@ -635,6 +950,46 @@ export declare const AuditService: GenService<{
     methodKind: "unary";
     input: typeof GetRecordRequestSchema;
     output: typeof GetRecordResponseSchema;
+  },
+  /**
+   * ListRecords streams the sealed records of a range of log indices, in order, in batches. Callers: auditors only.
+   *
+   * @generated from rpc psephos.audit.v1.AuditService.ListRecords
+   */
+  listRecords: {
+    methodKind: "server_streaming";
+    input: typeof ListRecordsRequestSchema;
+    output: typeof ListRecordsResponseSchema;
+  },
+  /**
+   * GetHistory returns the sealed revisions of one pseudonym. Callers: auditors only.
+   *
+   * Evidence is in the order of the log and has no index of voters: 300 million votes cannot be searched for one. The
+   * shard's database has such an index, the one that keeps the one-vote rule, so it is asked where to look; what is
+   * returned is read from the evidence. A database that hides a revision, or makes one up, shows as DATA_LOSS where the
+   * revisions found are not 1, 2, 3 …; one that hides a voter's last revisions does not show here: verification of the
+   * database against the evidence finds that.
+   *
+   * @generated from rpc psephos.audit.v1.AuditService.GetHistory
+   */
+  getHistory: {
+    methodKind: "unary";
+    input: typeof GetHistoryRequestSchema;
+    output: typeof GetHistoryResponseSchema;
+  },
+  /**
+   * GetTurnout returns how many had voted at a moment, from the evidence. Callers: operators and auditors.
+   *
+   * Within a shard time never goes backwards, so that a moment is a place in its chain, which is found by halving. Voters
+   * under `last-counts` have to be counted: over 100,000 votes that is RESOURCE_EXHAUSTED, unless votes_only is set, and
+   * `psephos query` is the way.
+   *
+   * @generated from rpc psephos.audit.v1.AuditService.GetTurnout
+   */
+  getTurnout: {
+    methodKind: "unary";
+    input: typeof GetTurnoutRequestSchema;
+    output: typeof GetTurnoutResponseSchema;
   },
   /**
    * ListCheckpoints returns the vote checkpoints of an election, in order.

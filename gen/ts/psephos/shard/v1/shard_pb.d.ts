@@ -560,6 +560,101 @@ export declare type ReadChainResponse = Message<"psephos.shard.v1.ReadChainRespo
 export declare const ReadChainResponseSchema: GenMessage<ReadChainResponse>;
 
 /**
+ * FindRecordsRequest names a voter by pseudonym.
+ *
+ * @generated from message psephos.shard.v1.FindRecordsRequest
+ */
+export declare type FindRecordsRequest = Message<"psephos.shard.v1.FindRecordsRequest"> & {
+  /**
+   * The election.
+   *
+   * @generated from field: string election_id = 1;
+   */
+  electionId: string;
+
+  /**
+   * 32 bytes. It determines the shard.
+   *
+   * @generated from field: bytes voter_pseudonym = 2;
+   */
+  voterPseudonym: Uint8Array;
+
+  /**
+   * Return revisions after this one; 0 is from the first.
+   *
+   * @generated from field: uint32 after_revision = 3;
+   */
+  afterRevision: number;
+
+  /**
+   * How many at most; 0 or more than 100 is 100.
+   *
+   * @generated from field: uint32 limit = 4;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message psephos.shard.v1.FindRecordsRequest.
+ * Use `create(FindRecordsRequestSchema)` to create a new message.
+ */
+export declare const FindRecordsRequestSchema: GenMessage<FindRecordsRequest>;
+
+/**
+ * FindRecordsResponse is where the records are.
+ *
+ * @generated from message psephos.shard.v1.FindRecordsResponse
+ */
+export declare type FindRecordsResponse = Message<"psephos.shard.v1.FindRecordsResponse"> & {
+  /**
+   * The shard.
+   *
+   * @generated from field: uint32 shard = 1;
+   */
+  shard: number;
+
+  /**
+   * In order of revision.
+   *
+   * @generated from field: repeated psephos.shard.v1.FoundRecord records = 2;
+   */
+  records: FoundRecord[];
+};
+
+/**
+ * Describes the message psephos.shard.v1.FindRecordsResponse.
+ * Use `create(FindRecordsResponseSchema)` to create a new message.
+ */
+export declare const FindRecordsResponseSchema: GenMessage<FindRecordsResponse>;
+
+/**
+ * FoundRecord is the place of a record.
+ *
+ * @generated from message psephos.shard.v1.FoundRecord
+ */
+export declare type FoundRecord = Message<"psephos.shard.v1.FoundRecord"> & {
+  /**
+   * Its place in the shard's chain.
+   *
+   * @generated from field: uint64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * 1, or more under last-counts.
+   *
+   * @generated from field: uint32 revision = 2;
+   */
+  revision: number;
+};
+
+/**
+ * Describes the message psephos.shard.v1.FoundRecord.
+ * Use `create(FoundRecordSchema)` to create a new message.
+ */
+export declare const FoundRecordSchema: GenMessage<FoundRecord>;
+
+/**
  * HeadsRequest names an election.
  *
  * @generated from message psephos.shard.v1.HeadsRequest
@@ -833,6 +928,16 @@ export declare const ShardRouterService: GenService<{
     methodKind: "server_streaming";
     input: typeof ReadChainRequestSchema;
     output: typeof ReadChainResponseSchema;
+  },
+  /**
+   * FindRecords returns where a voter's records are in their shard's chain, by the index that keeps the one-vote rule.
+   *
+   * @generated from rpc psephos.shard.v1.ShardRouterService.FindRecords
+   */
+  findRecords: {
+    methodKind: "unary";
+    input: typeof FindRecordsRequestSchema;
+    output: typeof FindRecordsResponseSchema;
   },
   /**
    * Heads returns where each shard of an election stands.
