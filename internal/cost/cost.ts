@@ -20,7 +20,7 @@ export interface Measures {
 export const ASSUMED: Readonly<Record<Layout, Measures>> = {
   segments: { segmentBytes: 170, segmentVotes: 800, voteBytes: 0, checkpointBytes: 6_000 },
   // There a segment has a reference to each vote: its number, version and hash.
-  "object-per-vote": { segmentBytes: 80, segmentVotes: 800, voteBytes: 300, checkpointBytes: 6_000 },
+  "object-per-vote": { segmentBytes: 80, segmentVotes: 800, voteBytes: 310, checkpointBytes: 6_000 },
 };
 
 export interface CostOptions {
