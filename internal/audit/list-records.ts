@@ -4,6 +4,7 @@ import { FormatError } from "../ballot/format-error.ts";
 import { equalBytes } from "../core/bytes.ts";
 import { ServiceError } from "../core/errors.ts";
 import { blockPrefix, checkpointNumberOf, parseSegmentKey } from "../evidence/layout.ts";
+import { readEntry } from "../evidence/read-segment.ts";
 import { logEntryOf, openSegment } from "../evidence/segment.ts";
 import type { LocatedRecord, SealedLog } from "./locate.ts";
 
@@ -66,7 +67,8 @@ async function* runsOf(
       const until = Math.min(last, next + RUN_ENTRIES);
       let isLogs = true;
       for (; next < until && isLogs; next++) {
-        const entry = segment.entry(next - firstIndex);
+        const position = next - firstIndex;
+        const entry = await readEntry(evidence, segment.header, position, segment.line(position));
         isLogs = equalBytes(encodeEntry(logEntryOf(entry)), await tree.entry(next));
         if (!isLogs) break;
         if (entry.type === "vote") records.push({ index: next, record: entry.record, segmentKey: key });

@@ -5,7 +5,7 @@ import { testManifest } from "../ballot/test-manifest.ts";
 import { shardOf } from "../ballot/voter-key.ts";
 import { sha256 } from "../core/sha256.ts";
 import { encodeSegment, encodeSegmentText } from "../evidence/segment.ts";
-import { writeEntry } from "../evidence/segment-line.ts";
+import { writeLine } from "../evidence/segment-line.ts";
 import { ASSUMED, type Cost, costOf, type Layout, LIFECYCLE } from "./cost.ts";
 import file from "./prices.json" with { type: "json" };
 import { priceTable } from "./prices.ts";
@@ -118,7 +118,7 @@ test("what is assumed of a vote is what real records take", () => {
   expect(bytes).toBeLessThanOrEqual(ASSUMED.segments.segmentBytes);
   expect(bytes).toBeGreaterThan(ASSUMED.segments.segmentBytes * 0.8);
   expect(encodeSegmentText(segment).length / entries.length).toBeGreaterThan(bytes);
-  const lines = entries.map((entry) => writeEntry(entry).length + 1);
+  const lines = entries.map((entry) => writeLine(entry).length + 1);
   const line = lines.reduce((sum, length) => sum + length, 0) / lines.length;
   expect(line).toBeLessThanOrEqual(ASSUMED["object-per-vote"].voteBytes);
   expect(line).toBeGreaterThan(ASSUMED["object-per-vote"].voteBytes * 0.8);

@@ -115,7 +115,7 @@ export function encodeShardHeads(heads: readonly ShardHead[]): Uint8Array {
   return concat(...heads.flatMap((head) => [u64(head.sequence), head.hash]));
 }
 
-export function decodeShardHeads(bytes: Uint8Array): ShardHead[] {
+function decodeShardHeads(bytes: Uint8Array): ShardHead[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   return Array.from({ length: bytes.length / SHARD_HEAD_SIZE }, (_, index) => {
     const at = index * SHARD_HEAD_SIZE;

@@ -1,10 +1,9 @@
 // What `psephos restore` needs of one Postgres instance, as psephos_owner: the services' roles may do none of this.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Client } from "pg";
 import type { LogHead } from "../audit/head.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import { ServiceError } from "../core/errors.ts";
-import { type Sequence, type ShardId, sequence, shardId, treeSize } from "../core/ids.ts";
+import { type Sequence, type ShardId, sequence, shardId } from "../core/ids.ts";
 import { asHash } from "../core/sha256.ts";
 import type {
   ControlData,
@@ -19,9 +18,10 @@ import { byteaArray, int2Array, int4Array, int8Array } from "./binary-array.ts";
 import { type ConnectionOptions, connect, discard } from "./connection.ts";
 import { type ElectionColumns, electionOf } from "./election-rows.ts";
 import { failureOf } from "./failure.ts";
-import { decodeShardHeads, encodeShardHeads } from "./log-head-store.ts";
+import { PostgresLogHeadStore } from "./log-head-store.ts";
 import { migrate } from "./migrate.ts";
 import { Pool } from "./pool.ts";
+import { writeControlData, writeCopy, writeHeads } from "./restore-control.ts";
 import { type HeadColumns, headOf, type RecordColumns, recordOf } from "./shard-rows.ts";
 
 export interface PostgresRestoreInstanceOptions {
@@ -116,21 +116,8 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
     };
   }
 
-  async findLogHead({ electionId }: StoredElection): Promise<LogHead | undefined> {
-    const [row] = await this.#pool.query<LogHeadColumns>({
-      text: "SELECT tree_size, root, shard_heads, closed, committed_at FROM log_heads WHERE election_id = $1",
-      values: [electionId],
-    });
-    return (
-      row && {
-        electionId,
-        treeSize: treeSize(row.tree_size),
-        root: asHash(row.root),
-        shardHeads: decodeShardHeads(row.shard_heads),
-        closed: row.closed,
-        committedAt: row.committed_at,
-      }
-    );
+  findLogHead({ electionId }: StoredElection): Promise<LogHead | undefined> {
+    return new PostgresLogHeadStore({ pool: this.#pool, connection: this.#connection }).load(electionId);
   }
 
   async findShards(election: number): Promise<FoundShard[]> {
@@ -286,14 +273,6 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
   }
 }
 
-interface LogHeadColumns {
-  readonly tree_size: number;
-  readonly root: Uint8Array;
-  readonly shard_heads: Uint8Array;
-  readonly closed: boolean;
-  readonly committed_at: number;
-}
-
 function arraysOf(records: readonly VoteRecord[]): Buffer[] {
   return [
     int2Array(records.map((record) => record.shard)),
@@ -304,68 +283,4 @@ function arraysOf(records: readonly VoteRecord[]): Buffer[] {
     int8Array(records.map((record) => record.castAt)),
     byteaArray(records.map((record) => record.hash)),
   ];
-}
-
-/** Triggers see to it that nothing moves back. */
-async function writeHeads(client: Client, election: number, heads: readonly RestoredHead[]): Promise<void> {
-  await client.query({
-    text: `INSERT INTO shard_heads (election, shard, sequence, hash, cast_at, closed, sealed_sequence, genesis)
-           SELECT $1, k.shard, k.sequence, k.hash, k.cast_at, k.closed, k.sealed, k.genesis
-           FROM unnest($2::smallint[], $3::bigint[], $4::bytea[], $5::bigint[], $6::boolean[], $7::bigint[], $8::bytea[])
-             AS k (shard, sequence, hash, cast_at, closed, sealed, genesis)
-           ON CONFLICT (election, shard) DO UPDATE
-           SET sequence = excluded.sequence, hash = excluded.hash, cast_at = excluded.cast_at, closed = excluded.closed,
-               sealed_sequence = greatest(shard_heads.sealed_sequence, excluded.sealed_sequence)`,
-    values: [
-      election,
-      int2Array(heads.map((head) => head.shard)),
-      int8Array(heads.map((head) => head.sequence)),
-      byteaArray(heads.map((head) => head.hash)),
-      int8Array(heads.map((head) => head.castAt)),
-      heads.map((head) => head.closed),
-      int8Array(heads.map((head) => head.sealedSequence)),
-      byteaArray(heads.map((head) => head.genesis)),
-    ],
-  });
-}
-
-async function writeCopy(client: Client, election: StoredElection): Promise<void> {
-  await client.query({
-    text: `INSERT INTO election_copies (election, election_id, manifest, placement, created_at)
-           VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-    values: [
-      election.election,
-      election.electionId,
-      election.manifestBytes,
-      election.placement,
-      election.createdAt,
-    ],
-  });
-}
-
-async function writeControlData(
-  client: Client,
-  { election }: StoredElection,
-  { logHead, state }: ControlData,
-): Promise<void> {
-  await client.query({
-    text: `INSERT INTO log_heads (election_id, tree_size, root, shard_heads, closed, committed_at)
-           VALUES ($1, $2, $3, $4, $5, $6)
-           ON CONFLICT (election_id) DO UPDATE
-           SET tree_size = excluded.tree_size, root = excluded.root, shard_heads = excluded.shard_heads,
-               closed = excluded.closed, committed_at = excluded.committed_at
-           WHERE log_heads.tree_size < excluded.tree_size`,
-    values: [
-      logHead.electionId,
-      logHead.treeSize,
-      logHead.root,
-      encodeShardHeads(logHead.shardHeads),
-      logHead.closed,
-      logHead.committedAt,
-    ],
-  });
-  await client.query({
-    text: "UPDATE elections SET state = $2 WHERE election = $1 AND state <> $2",
-    values: [election, state],
-  });
 }

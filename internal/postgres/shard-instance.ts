@@ -1,7 +1,7 @@
 // What ShardRouter needs of one Postgres instance.
 import type { VoteRecord } from "../ballot/record.ts";
 import { ServiceError } from "../core/errors.ts";
-import type { Sequence, ShardId } from "../core/ids.ts";
+import { type Sequence, type ShardId, sequence } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
 import type {
   ElectionCopies,

@@ -10,6 +10,7 @@ import type { Hash } from "../core/sha256.ts";
 import type { ElectionState, StoredElection } from "../shard/ports.ts";
 import type { ElectionEvidence } from "./election-evidence.ts";
 import { RestoreRefusedError } from "./errors.ts";
+import { type Instances, namedInstance } from "./instances.ts";
 import type { FoundElections, FoundShard, RestoredHead, RestoreInstance } from "./ports.ts";
 import type { VerifiedLog } from "./verify-log.ts";
 
@@ -17,7 +18,7 @@ export interface ElectionTargetOptions {
   readonly evidence: ElectionEvidence;
   /** As it is, or is to be, in the control instance. */
   readonly election: StoredElection;
-  readonly instances: ReadonlyMap<string, RestoreInstance>;
+  readonly instances: Instances;
 }
 
 /** Records that are read or compared at once. */
@@ -27,7 +28,7 @@ const PAGE_RECORDS = 1_000;
 export class ElectionTarget {
   readonly election: StoredElection;
   readonly #evidence: ElectionEvidence;
-  readonly #instances: ReadonlyMap<string, RestoreInstance>;
+  readonly #instances: Instances;
   readonly #found = new Map<ShardId, FoundShard>();
   /** The evidence's hash at the place of each stored head. */
   readonly #hashAtHead = new Map<ShardId, Hash>();
@@ -184,18 +185,6 @@ export class ElectionTarget {
       { cause },
     );
   }
-}
-
-function namedInstance(
-  instances: ReadonlyMap<string, RestoreInstance>,
-  { electionId }: StoredElection,
-  name: string,
-): RestoreInstance {
-  const instance = instances.get(name);
-  if (instance) return instance;
-  throw new RestoreRefusedError(
-    `${electionId} has shards on the instance ${name}, which the placement map does not name`,
-  );
 }
 
 /** An election as the databases know it, or as it is to be made known to them, under a number that is not `taken`. */

@@ -1,16 +1,11 @@
 // Which segments of an evidence store are an election's log, from its first entry to its last.
 
 import type { LogEnd } from "../audit/head.ts";
-import {
-  blockEnds,
-  type FoundSegment,
-  segmentKeys,
-  segmentsAfter,
-  segmentsTo,
-} from "../audit/stored-segments.ts";
+import { blockEnds, segmentKeys, segmentsAfter, segmentsTo } from "../audit/stored-segments.ts";
 import { toHex } from "../core/bytes.ts";
 import { type ElectionId, treeSize } from "../core/ids.ts";
 import { checkpointNumberOf } from "../evidence/layout.ts";
+import type { FoundSegment } from "../evidence/read-segment.ts";
 import { EMPTY_ROOT } from "../tlog/tree.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
 

@@ -14,7 +14,8 @@ function storeOf(evidence: MemoryStore): ObjectStore {
     get: (key) => evidence.read(key),
     list: (prefix) => evidence.list(prefix),
     put: () => Promise.reject(new Error("nothing is written here")),
-  } as ObjectStore; // Of what a store can do, a restore reads evidence.
+    stat: () => Promise.reject(new Error("a restore asks for bytes alone")),
+  };
 }
 
 async function verify({ evidence, electionId }: TestLog, known: readonly KnownTree[] = []) {

@@ -1,7 +1,6 @@
 // The first reading of an election's evidence: all of it is verified before anything is written anywhere.
 import { EvidenceReplay } from "../audit/evidence-replay.ts";
 import type { LogEnd } from "../audit/head.ts";
-import type { FoundSegment } from "../audit/stored-segments.ts";
 import { type ChainHead, genesisHeads } from "../ballot/chain.ts";
 import { encodeEntry } from "../ballot/entry.ts";
 import type { VoteRecord } from "../ballot/record.ts";
@@ -9,6 +8,7 @@ import { equalBytes, toHex } from "../core/bytes.ts";
 import type { TreeSize } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
 import { BLOCK_ENTRIES, checkpointNumberOf } from "../evidence/layout.ts";
+import type { FoundSegment } from "../evidence/read-segment.ts";
 import { logEntryOf } from "../evidence/segment.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
 import type { ObjectStore } from "../worm/object-store.ts";

@@ -1,0 +1,87 @@
+// What is to be done for an election: its evidence is verified, and what the databases have is compared with it.
+import { HaltError } from "../audit/halt.ts";
+import { ChainError } from "../ballot/chain.ts";
+import { FormatError } from "../ballot/format-error.ts";
+import { messageOf } from "../core/errors.ts";
+import { VerificationReport } from "../verify/report.ts";
+import { verifyEvidence } from "../verify/verify-evidence.ts";
+import { ObjectCorruptError, type ObjectStore } from "../worm/object-store.ts";
+import { type ElectionEvidence, openSigned, type SignedTree } from "./election-evidence.ts";
+import { ElectionTarget, electionIn } from "./election-target.ts";
+import { RestoreRefusedError } from "./errors.ts";
+import { controlOf } from "./instances.ts";
+import { PublisherFiles, type PublisherRepair } from "./publisher-files.ts";
+import type { RestoreOptions } from "./restore.ts";
+import { type KnownTree, type VerifiedLog, verifyLog } from "./verify-log.ts";
+
+/** What is known of an election when its evidence is verified. */
+export interface ElectionPlan {
+  readonly evidence: ElectionEvidence;
+  readonly log: VerifiedLog;
+  readonly target: ElectionTarget;
+  /** The public checkpoint that the evidence was compared with. */
+  readonly checkpoint: SignedTree | undefined;
+  readonly publisher: PublisherRepair | undefined;
+}
+
+export async function planElection(
+  options: RestoreOptions,
+  evidence: ElectionEvidence,
+  note: Uint8Array | undefined,
+  taken: readonly number[],
+  onProgress: (entries: number) => void,
+): Promise<ElectionPlan> {
+  const { evidence: store, instances, place, clock, signal } = options;
+  const checkpoint = note && openSigned("the public checkpoint", note, evidence.log);
+  const files = options.publisher && (await PublisherFiles.open(options.publisher, evidence));
+  const fresh = { placement: place(evidence.manifest.shards), createdAt: clock.nowMicros() };
+  const databases = new Map(
+    await Promise.all(
+      [...instances].map(async ([name, instance]) => [name, await instance.findElections()] as const),
+    ),
+  );
+  const election = electionIn(databases, evidence, fresh, taken);
+  const target = await ElectionTarget.open({ evidence, election, instances });
+  const committed = await controlOf(instances).findLogHead(election);
+  const known: KnownTree[] = [];
+  const know = (name: string, tree: SignedTree | undefined) => {
+    if (tree) known.push({ name, treeSize: tree.size, root: tree.root });
+  };
+  know("the public checkpoint", checkpoint);
+  know("the Publisher's state", files?.saved);
+  know("the Publisher's public checkpoint", files?.shown);
+  if (committed && committed.treeSize > 0) known.push({ ...committed, name: "the stored log head" });
+  try {
+    const onRecords = (records: Parameters<ElectionTarget["compare"]>[0]) => target.compare(records);
+    const log = await verifyLog({ store, evidence, known, onRecords, onProgress, signal });
+    await target.compareHeads(log);
+    const signed = [checkpoint, log.blocks.at(-1)].filter((tree) => tree !== undefined);
+    return { evidence, log, target, checkpoint, publisher: files?.missing(signed) };
+  } catch (error) {
+    throw isFault(error) ? await diagnosed(error, store, evidence, checkpoint) : error;
+  }
+}
+
+/** What the evidence itself is to blame for, or what it was compared with. */
+function isFault(error: unknown): error is Error {
+  return [HaltError, ChainError, FormatError, ObjectCorruptError, RestoreRefusedError].some(
+    (type) => error instanceof type,
+  );
+}
+
+/** Names everything that is wrong with the evidence, to the object, index, shard and sequence. */
+async function diagnosed(
+  cause: Error,
+  store: ObjectStore,
+  { electionId, manifest }: ElectionEvidence,
+  checkpoint: SignedTree | undefined,
+): Promise<RestoreRefusedError> {
+  const report = new VerificationReport();
+  const known = checkpoint && { size: checkpoint.size, root: checkpoint.root };
+  await verifyEvidence({ store, electionId, report, logKey: manifest.logKey, known });
+  if (cause instanceof RestoreRefusedError && report.ok) return cause;
+  return new RestoreRefusedError(`the evidence of ${electionId} does not verify: ${messageOf(cause)}`, {
+    cause,
+    problems: report.problems,
+  });
+}
