@@ -292,6 +292,17 @@ describe("a shard", () => {
       },
     ]);
 
+    const found = (after: number, limit: number) =>
+      instance.findRecords({ election, shard }, record(1).voterPseudonym, after, limit);
+    const [one, two] = [
+      { sequence: 1, revision: 1 },
+      { sequence: 3, revision: 2 },
+    ];
+    expect(await found(0, 9)).toEqual([one, two]);
+    expect(await found(1, 9)).toEqual([two]);
+    expect(await found(0, 1)).toEqual([one]);
+    expect(await instance.findRecords({ election, shard }, sha256(Uint8Array.of(99)), 0, 9)).toEqual([]);
+
     const { requestToken, election: _, ...stored } = record(2);
     const [read] = await instance.readRecords({ election, shard }, sequence(2), sequence(2));
     expect(

@@ -22,6 +22,7 @@ test("only VoteService writes votes, and only AuditService confirms", () => {
     "getElection",
     "listElections",
     "readChain",
+    "findRecords",
     "heads",
     "confirmSealed",
   ]);
