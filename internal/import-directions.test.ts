@@ -47,7 +47,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "type internal/restore/ports.ts",
   ],
   "internal/stream": ["internal/core", "internal/telemetry"],
-  "internal/worm": ["internal/core", "internal/telemetry"],
+  "internal/worm": ["internal/core", "internal/telemetry", "type internal/config/evidence.ts"],
   // Services: none of them another.
   ...Object.fromEntries(SERVICES.map((name) => [`internal/${name}`, SERVICE])),
   // Outsiders: what verifies has nothing in common with what it verifies but the formats.

@@ -8,6 +8,7 @@ import { auditCallers } from "../../internal/audit/callers.ts";
 import { type AuditServiceConfig, auditServiceConfig } from "../../internal/audit/config.ts";
 import { EventKey } from "../../internal/audit/event-key.ts";
 import { auditMetrics } from "../../internal/audit/metrics.ts";
+import { WatchedEvidence } from "../../internal/audit/watched-evidence.ts";
 import { formatAddress, grpcTls } from "../../internal/config/fields.ts";
 import { runService, type ServiceContext } from "../../internal/config/run-service.ts";
 import { systemClock } from "../../internal/core/clock.ts";
@@ -18,6 +19,7 @@ import { PostgresLogHeadStore } from "../../internal/postgres/log-head-store.ts"
 import { Pool } from "../../internal/postgres/pool.ts";
 import { RecordStream } from "../../internal/stream/record-stream.ts";
 import { DirectoryStore } from "../../internal/worm/directory-store.ts";
+import { openEvidenceStore } from "../../internal/worm/open-evidence.ts";
 
 process.exit(await runService({ name: "audit-service", config: auditServiceConfig, start }));
 
@@ -36,12 +38,13 @@ async function start({
 
   const connection = { ...config.postgres, role: "psephos_audit" as const };
   const pool = resources.use(new Pool({ connection, connections: 4, logger }));
+  const auditing = auditMetrics(metrics);
+  const store = resources.use(await openEvidenceStore(config.evidence));
+  const evidence = new WatchedEvidence({ store, failures: auditing.evidenceFailures, logger });
   const stores = {
     heads: new PostgresLogHeadStore({ pool, connection }),
-    evidence: new DirectoryStore({
-      directory: config.evidence.directory,
-      retention: { days: config.evidence.retention_days },
-    }),
+    evidence,
+    layout: config.evidence.layout,
     tiles: new DirectoryStore({ directory: config.tiles.directory }),
   };
   const router = createClient(
@@ -78,7 +81,7 @@ async function start({
         pollIntervalMs: config.limits.poll_interval_ms,
         bufferRecords: config.limits.buffer_records,
       },
-      metrics: auditMetrics(metrics),
+      metrics: auditing,
       clock: systemClock,
       logger,
     }),
@@ -89,7 +92,12 @@ async function start({
   const sealerOf = auditor.sealerOf.bind(auditor);
   server.addService(
     AuditService,
-    auditService({ sealerOf, stores, findRecords: router.findRecords }),
+    auditService({
+      sealerOf,
+      stores,
+      findRecords: router.findRecords,
+      waitingBecause: () => evidence.failing,
+    }),
     auditCallers,
   );
   await server.listen(formatAddress(config.listen));

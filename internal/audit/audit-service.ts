@@ -31,14 +31,15 @@ export interface AuditServiceOptions {
   readonly sealerOf: (election: ElectionId) => Promise<ElectionSealer | undefined>;
   readonly stores: LogStores;
   readonly findRecords: RecordReadsOptions["findRecords"];
+  /** Why nothing can be sealed for the time being; undefined while nothing is in the way. */
+  readonly waitingBecause?: (() => string | undefined) | undefined;
 }
 
+type HeadInit = Omit<Head, "$typeName" | "$unknown">;
+
 /** AuditService's answers, all from what is committed. */
-export function auditService({
-  sealerOf,
-  stores,
-  findRecords,
-}: AuditServiceOptions): ServiceImpl<typeof AuditService> {
+export function auditService(options: AuditServiceOptions): ServiceImpl<typeof AuditService> {
+  const { sealerOf, stores, findRecords, waitingBecause = () => undefined } = options;
   const { evidence, tiles } = stores;
 
   async function sealer(id: string): Promise<ElectionSealer> {
@@ -105,6 +106,19 @@ export function auditService({
     },
   });
 
+  function headOf(electionId: string, { head, state, haltedBecause }: SealingStatus): HeadInit {
+    const sealsYet = state === "sealing" || state === "standby";
+    return {
+      electionId,
+      treeSize: BigInt(head?.treeSize ?? 0),
+      root: head?.root ?? GrowingTree.empty().root(),
+      state: STATES[state],
+      committedAtMicros: BigInt(head?.committedAt ?? 0),
+      haltedBecause: haltedBecause ?? "",
+      waitingBecause: (sealsYet && waitingBecause()) || "",
+    };
+  }
+
   return {
     async *listRecords(request, context) {
       try {
@@ -119,13 +133,14 @@ export function auditService({
     getTurnout: fromTiles(reads.getTurnout),
 
     async getHead(request) {
-      return { head: headMessage(await sealer(request.electionId)) };
+      const { status } = await sealer(request.electionId);
+      return { head: headOf(request.electionId, status.current) };
     },
 
     async *watchHeads(request, context: HandlerContext) {
       const watched = await sealer(request.electionId);
       for await (const status of watched.status.watch(context.signal)) {
-        yield { head: headMessage(watched, status) };
+        yield { head: headOf(request.electionId, status) };
       }
     },
 
@@ -223,18 +238,3 @@ const STATES: Readonly<Record<SealingStatus["state"], SealingState>> = {
   complete: SealingState.COMPLETE,
   halted: SealingState.HALTED,
 };
-
-type HeadInit = Omit<Head, "$typeName" | "$unknown">;
-
-function headMessage(sealer: ElectionSealer, status: SealingStatus = sealer.status.current): HeadInit {
-  const { head, state, haltedBecause } = status;
-  const empty = GrowingTree.empty();
-  return {
-    electionId: sealer.election.electionId,
-    treeSize: BigInt(head?.treeSize ?? 0),
-    root: head?.root ?? empty.root(),
-    state: STATES[state],
-    committedAtMicros: BigInt(head?.committedAt ?? 0),
-    haltedBecause: haltedBecause ?? "",
-  };
-}

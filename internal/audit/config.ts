@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { evidenceConfig } from "../config/evidence.ts";
 import { address, commonFields, file, tlsFiles, trustDomain } from "../config/fields.ts";
 
 export const auditServiceConfig = z.strictObject({
@@ -25,10 +26,7 @@ export const auditServiceConfig = z.strictObject({
     /** Of the streams: 1 on a laptop, 3 in production. */
     replicas: z.int().min(1).max(5).default(1),
   }),
-  evidence: z.strictObject({
-    directory: file,
-    retention_days: z.int().min(1).default(3_653),
-  }),
+  evidence: evidenceConfig,
   /** Written here, read by the Publisher. */
   tiles: z.strictObject({ directory: file }),
   /** 32 bytes in base64, mode 0600: the Ed25519 seed that signs events. Without it none are put into the logs. */

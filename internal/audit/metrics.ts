@@ -4,6 +4,7 @@ export interface AuditMetrics {
   readonly sealedEntries: Counter;
   readonly fetchedRecords: Counter;
   readonly parkedMessages: Counter;
+  readonly evidenceFailures: Counter<"operation" | "failure">;
   readonly commitSeconds: Histogram;
   readonly treeSize: Gauge<"election">;
   readonly halted: Gauge<"election">;
@@ -22,6 +23,11 @@ export function auditMetrics(metrics: Metrics): AuditMetrics {
     parkedMessages: metrics.counter({
       name: "psephos_audit_parked_messages_total",
       help: "Stream messages that are malformed or do not verify, parked for a human.",
+    }),
+    evidenceFailures: metrics.counter({
+      name: "psephos_audit_evidence_failures_total",
+      help: "What the evidence store did not do: put, get, stat or list, and why. Sealing waits meanwhile.",
+      labels: ["operation", "failure"],
     }),
     commitSeconds: metrics.histogram({
       name: "psephos_audit_commit_seconds",

@@ -3,6 +3,7 @@ import { type ErrorKind, ServiceError } from "../core/errors.ts";
 import { SqlError } from "../query/sql-error.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { SourceError } from "../verify/http-source.ts";
+import { ObjectArchivedError, ObjectStoreError, type StoreFailure } from "../worm/object-store.ts";
 
 /** What a command's exit status says. Documented in `psephos --help`. */
 export const ExitCode = {
@@ -48,6 +49,9 @@ const UNAVAILABLE: readonly ErrorKind[] = [
   "cancelled",
 ];
 
+/** An evidence store that may be back in a while; the others need another command line, file or permission. */
+const STORE_UNAVAILABLE: readonly StoreFailure[] = ["unreachable", "throttled", "failed"];
+
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof InterruptedError) return ExitCode.interrupted;
   if (error instanceof UsageError || error instanceof FormatError || error instanceof SqlError)
@@ -57,6 +61,10 @@ export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof ServiceError) {
     if (UNAVAILABLE.includes(error.kind)) return ExitCode.unavailable;
     return error.kind === "internal" || error.kind === "data-loss" ? ExitCode.internal : ExitCode.usage;
+  }
+  if (error instanceof ObjectArchivedError) return ExitCode.unavailable;
+  if (error instanceof ObjectStoreError) {
+    return STORE_UNAVAILABLE.includes(error.failure) ? ExitCode.unavailable : ExitCode.usage;
   }
   // A system call that failed: a disk that is full, a file that may not be read.
   return error instanceof Error && "syscall" in error ? ExitCode.unavailable : ExitCode.internal;

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { evidenceConfig } from "../config/evidence.ts";
 import { trustDomain } from "../config/fields.ts";
 import { messageOf } from "../core/errors.ts";
 import { isElectionId } from "../core/ids.ts";
@@ -20,8 +21,10 @@ export const profileSchema = z.strictObject({
   publisher: z.string().min(1).optional(),
   /** The public endpoint, http://host:port. */
   public: z.url({ protocol: /^https?$/ }),
-  /** The evidence store's folder. */
-  evidence: z.string().optional(),
+  /** The evidence store: a bucket or a directory, which may be named as a string alone. */
+  evidence: z
+    .preprocess((value) => (typeof value === "string" ? { directory: value } : value), evidenceConfig)
+    .optional(),
   identities: z.strictObject({
     operator: identity.optional(),
     client: identity.optional(),

@@ -41,7 +41,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
  * that it is prevented. `retainUntil` says until when deletion would break the operator's promise. It is recorded as the
  * file's modification time, so that a repeated `put` answers the same date and a backup that keeps times keeps it.
  */
-export class DirectoryStore implements ObjectStore {
+export class DirectoryStore implements ObjectStore, AsyncDisposable {
   readonly #root: string;
   readonly #temporary: string;
   readonly #retentionMs: number | undefined;
@@ -124,6 +124,9 @@ export class DirectoryStore implements ObjectStore {
     const cut = prefix.lastIndexOf("/") + 1;
     yield* this.#walk(prefix.slice(0, cut), prefix.slice(cut));
   }
+
+  /** It holds nothing open between calls; stores that do are closed alike. */
+  async [Symbol.asyncDispose](): Promise<void> {}
 
   /** Once a process, before its first write; and again when somebody deleted the folder. */
   #prepare(): Promise<void> {

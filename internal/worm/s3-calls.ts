@@ -44,6 +44,8 @@ export class S3Calls {
         if (isAnswer(error)) throw error;
         const failure = failureOf(error);
         const doubled = 2 ** (attempt - 1);
+        // Expired, or changed: whoever asks again in a while shall have the new ones.
+        if (failure.kind === "credentials") void this.#renewCredentials();
         if (failure.kind === "throttled")
           this.#slowDown((0.5 + Math.random() / 2) * FIRST_PAUSE_MS * doubled);
         if (!failure.retry || attempt === ATTEMPTS) throw asStoreError(action, failure, error);
@@ -61,6 +63,11 @@ export class S3Calls {
   async #attempt<T>(call: (client: S3Client) => Promise<T>): Promise<T> {
     using _slot = await this.#slots.take();
     return await call(this.#client);
+  }
+
+  /** What there are now, even where those in use have not expired by their own word. */
+  async #renewCredentials(): Promise<void> {
+    await this.#client.config.credentials({ forceRefresh: true }).catch(() => {}); // The next call meets it as well.
   }
 
   #slowDown(ms: number): void {

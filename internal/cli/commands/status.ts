@@ -16,6 +16,8 @@ export interface Status {
   readonly log_size: number | undefined;
   readonly sealing: string | undefined;
   readonly halted_because: string | undefined;
+  /** Why nothing is sealed for the time being. */
+  readonly waiting_because: string | undefined;
   /** Entries in the newest signed checkpoint that the public sees. */
   readonly published_size: number | undefined;
 }
@@ -48,6 +50,7 @@ async function statusOf(context: CliContext, electionId: ElectionId): Promise<St
     log_size: head && Number(head.treeSize),
     sealing: head && (SealingState[head.state] ?? "unknown").toLowerCase(),
     halted_because: head?.haltedBecause || undefined,
+    waiting_because: head?.waitingBecause || undefined,
     published_size: await publishedSize(context, electionId),
   };
 }
@@ -62,6 +65,7 @@ function describe(status: Status): string {
     ["signed and public", String(status.published_size ?? "nothing")],
   ];
   if (status.halted_because) rows.push(["HALTED", status.halted_because]);
+  if (status.waiting_because) rows.push(["WAITING", status.waiting_because]);
   return formatTable(rows);
 }
 

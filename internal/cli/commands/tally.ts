@@ -5,25 +5,25 @@ import type { Choice } from "../../ballot/manifest.ts";
 import { ChoiceOpener } from "../../ballot/opening.ts";
 import type { TallyResult } from "../../ballot/tally.ts";
 import { combineTallyShares, parseTallyShare, type TallyShare } from "../../ballot/trustees.ts";
+import type { EvidenceConfig } from "../../config/evidence.ts";
 import { messageOf } from "../../core/errors.ts";
 import type { ElectionId } from "../../core/ids.ts";
 import { pendingClosingCheckpoint } from "../../verify/closing-checkpoint.ts";
 import type { VerifiedEvidence } from "../../verify/verify-evidence.ts";
-import { DirectoryStore } from "../../worm/directory-store.ts";
 import { parseLogKey, parseSeconds, parseTime } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
+import { addEvidenceOptions, type EvidenceOptions, evidencePlace, openEvidence } from "../evidence.ts";
 import { ExitCode, UnreachableError, UsageError } from "../exit-code.ts";
 import { formatCount, formatTable, formatTime, type Terminal } from "../terminal.ts";
 import { describeVerification, verificationJson } from "../verification.ts";
-import { requireFolder, verifyElection } from "./verify.ts";
+import { verifyElection } from "./verify.ts";
 
 /** How often the evidence store is asked for what is not there yet. */
 const POLL_MS = 250;
 
-interface TallyOptions {
+interface TallyOptions extends EvidenceOptions {
   readonly share: readonly string[];
   readonly election?: string;
-  readonly evidence?: string;
   readonly logKey?: string;
   /** Milliseconds. */
   readonly wait: number;
@@ -36,12 +36,11 @@ export interface Count {
 }
 
 export function tallyCommand(program: Command, { run, terminal }: Cli): void {
-  program
+  const tally = program
     .command("tally")
     .description("verify the evidence and count it with the trustees' shares (trustees)")
     .requiredOption("--share <file...>", "trustees' share files, as many as the manifest asks for")
     .option("--election <id>", "the profile's unless given")
-    .option("--evidence <folder>", "the evidence store; the profile's unless given")
     .option("--log-key <key>", "demand this verifier key instead of the one the manifest names", parseLogKey)
     .option("--wait <seconds>", "how long to wait for the closing checkpoint", parseSeconds, 30_000)
     .option("--as-of <time>", "count the votes as they stood at that moment, ISO 8601", parseTime)
@@ -50,11 +49,11 @@ export function tallyCommand(program: Command, { run, terminal }: Cli): void {
         // Before the minutes that verifying may take.
         const shares = await readShares(options.share);
         const electionId = context.election(options.election);
-        const evidenceFolder = options.evidence ?? context.setting("evidence");
-        await untilClosingCheckpoint(terminal, electionId, evidenceFolder, options.wait);
+        const place = evidencePlace(options, context.profile) ?? context.setting("evidence");
+        await untilClosingCheckpoint(terminal, electionId, place, options.wait);
         const verification = await verifyElection(terminal, {
           electionId,
-          evidence: evidenceFolder,
+          evidence: place,
           logKey: options.logKey,
           asOf: options.asOf,
         });
@@ -73,17 +72,17 @@ export function tallyCommand(program: Command, { run, terminal }: Cli): void {
         return context.show({ closed, ...asOf, ...countJson(count) }, () => describeCount(count));
       }),
     );
+  addEvidenceOptions(tally, "the evidence store; the profile's unless given");
 }
 
 /** An election that was closed a moment ago lacks its last signature, which is no fault of the evidence. */
 async function untilClosingCheckpoint(
   terminal: Terminal,
   electionId: ElectionId,
-  directory: string,
+  place: EvidenceConfig,
   waitMs: number,
 ): Promise<void> {
-  await requireFolder(directory);
-  const store = new DirectoryStore({ directory });
+  await using store = await openEvidence(place);
   const key = await pendingClosingCheckpoint(store, electionId);
   if (key === undefined) return;
   const deadline = performance.now() + waitMs;

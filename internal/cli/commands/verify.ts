@@ -1,8 +1,8 @@
-import { stat } from "node:fs/promises";
 import type { Command } from "commander";
 import { decodeRun } from "../../audit/record-message.ts";
 import { encodeManifest } from "../../ballot/manifest.ts";
 import type { VoteRecord } from "../../ballot/record.ts";
+import type { EvidenceConfig } from "../../config/evidence.ts";
 import type { ElectionId, ShardId } from "../../core/ids.ts";
 import { sha256 } from "../../core/sha256.ts";
 import { httpSource } from "../../verify/http-source.ts";
@@ -10,26 +10,31 @@ import { VerificationReport } from "../../verify/report.ts";
 import { type EvidenceSink, type VerifiedEvidence, verifyEvidence } from "../../verify/verify-evidence.ts";
 import { type VerifiedLog, verifyPublicLog } from "../../verify/verify-public.ts";
 import { verifyShards } from "../../verify/verify-shards.ts";
-import { DirectoryStore } from "../../worm/directory-store.ts";
 import { parseLogKey, parseUrl } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
-import { ExitCode, UnreachableError } from "../exit-code.ts";
+import {
+  addEvidenceOptions,
+  type EvidenceOptions,
+  evidencePlace,
+  namesPlace,
+  openEvidence,
+} from "../evidence.ts";
+import { ExitCode } from "../exit-code.ts";
 import { readPublished } from "../published.ts";
 import type { Progress, Terminal } from "../terminal.ts";
 import { describeVerification, type Verification, verificationJson } from "../verification.ts";
 
-interface VerifyCommandOptions {
+interface VerifyCommandOptions extends EvidenceOptions {
   readonly election?: string;
   readonly public?: string;
-  readonly evidence?: string;
   readonly databases: boolean;
   readonly logKey?: string;
   readonly eventKey?: string;
 }
 
 export function verifyCommand(program: Command, { run, terminal }: Cli): void {
-  program
+  const verify = program
     .command("verify")
     .description(
       "check an election from outside: every note, tile, entry, record and chain. Of what is public, the evidence " +
@@ -38,18 +43,17 @@ export function verifyCommand(program: Command, { run, terminal }: Cli): void {
     )
     .option("--election <id>", "the profile's unless given")
     .option("--public <url>", "the public endpoint, such as https://host:port", parseUrl)
-    .option("--evidence <folder>", "the evidence store")
     .option("--databases", "also read every chain from the shards' databases (auditors)", false)
     .option("--log-key <key>", "demand this verifier key instead of the one the manifest names", parseLogKey)
     .option("--event-key <key>", "demand that this verifier key signed the log's events", parseLogKey)
     .action((options: VerifyCommandOptions) =>
       run(async (context) => {
         const electionId = context.election(options.election);
-        const named = options.public !== undefined || options.evidence !== undefined;
+        const named = options.public !== undefined || namesPlace(options);
         const verification = await verifyElection(terminal, {
           electionId,
           publicUrl: named ? options.public : context.setting("public"),
-          evidence: named ? options.evidence : context.profile?.evidence,
+          evidence: named && !namesPlace(options) ? undefined : evidencePlace(options, context.profile),
           readChain: options.databases ? chainReader(context, electionId) : undefined,
           logKey: options.logKey,
           eventKey: options.eventKey,
@@ -58,14 +62,14 @@ export function verifyCommand(program: Command, { run, terminal }: Cli): void {
         return verification.report.ok ? ExitCode.ok : ExitCode.failed;
       }),
     );
+  addEvidenceOptions(verify);
 }
 
 export interface VerifyOptions {
   readonly electionId: ElectionId;
   /** The public endpoint's address. */
   readonly publicUrl?: string | undefined;
-  /** The evidence store's folder. */
-  readonly evidence?: string | undefined;
+  readonly evidence?: EvidenceConfig | undefined;
   /** Reads the shards' databases through ShardRouter; needs an auditor's identity. */
   readonly readChain?: ((shard: ShardId) => AsyncIterable<readonly VoteRecord[]>) | undefined;
   readonly logKey?: string | undefined;
@@ -81,7 +85,7 @@ export interface VerifyOptions {
 
 /** Verifies whichever of the public log, the evidence and the databases are named, and that they agree. */
 export async function verifyElection(terminal: Terminal, options: VerifyOptions): Promise<Verification> {
-  const { electionId, publicUrl, evidence: directory, readChain, logKey, eventKey, asOf, signal } = options;
+  const { electionId, publicUrl, evidence: place, readChain, logKey, eventKey, asOf, signal } = options;
   const report = new VerificationReport();
 
   const source = publicUrl === undefined ? undefined : httpSource(publicUrl, electionId);
@@ -101,10 +105,9 @@ export async function verifyElection(terminal: Terminal, options: VerifyOptions)
   }
 
   let evidence: VerifiedEvidence | undefined;
-  if (directory) {
-    await requireFolder(directory);
+  if (place) {
+    await using store = await openEvidence(place);
     const { update, end } = bar(terminal, "verifying the evidence", signal);
-    const store = new DirectoryStore({ directory });
     const known = log && { size: log.checkpoint.size, root: log.checkpoint.root, fetch: source };
     evidence = await verifyEvidence({
       store,
@@ -137,11 +140,6 @@ export async function verifyElection(terminal: Terminal, options: VerifyOptions)
     report.unchecked("the shards' databases, which --databases reads");
   }
   return { report, log, evidence };
-}
-
-export async function requireFolder(path: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (!found?.isDirectory()) throw new UnreachableError(`there is no evidence store in ${path}`);
 }
 
 /** Reads chains through ShardRouter, with the auditor's identity of the profile. */

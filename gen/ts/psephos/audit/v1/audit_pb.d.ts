@@ -57,6 +57,13 @@ export declare type Head = Message<"psephos.audit.v1.Head"> & {
    * @generated from field: string halted_because = 6;
    */
   haltedBecause: string;
+
+  /**
+   * Why sealing waits, such as an evidence store that refuses; it goes on by itself when that is repaired. Empty otherwise.
+   *
+   * @generated from field: string waiting_because = 7;
+   */
+  waitingBecause: string;
 };
 
 /**
