@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { auditServiceConfig } from "../../internal/audit/config.ts";
+import type { EvidenceConfig } from "../../internal/config/evidence.ts";
 import type { publisherConfig } from "../../internal/publisher/config.ts";
 import type { shardRouterConfig } from "../../internal/shard/config.ts";
 import type { voteServiceConfig } from "../../internal/vote/config.ts";
@@ -23,10 +24,16 @@ export interface StackParts {
   readonly servers: LocalServers;
   readonly addresses: StackAddresses;
   readonly folders: StackFolders;
+  readonly evidence: EvidenceConfig;
 }
 
 /** The configurations of a stack's services, which their own schemas' types check. */
-export async function serviceConfigs({ servers, addresses, folders }: StackParts): Promise<ServiceConfigs> {
+export async function serviceConfigs({
+  servers,
+  addresses,
+  folders,
+  evidence,
+}: StackParts): Promise<ServiceConfigs> {
   const { ca, nats, postgres } = servers;
   const identity = (name: ServiceName): Promise<TlsFiles> => ca.identity(`service/${name}`);
   const common = async (name: ServiceName) => ({
@@ -58,7 +65,7 @@ export async function serviceConfigs({ servers, addresses, folders }: StackParts
       publisher: addresses.publisher,
       postgres: { name: control.name, ...database },
       nats: { servers: [nats.url], tls: await identity("audit-service"), replicas: 1 },
-      evidence: { directory: folders.evidence },
+      evidence,
       tiles: { directory: folders.tiles },
       event_key: folders.eventKeyFile,
     },

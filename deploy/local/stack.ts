@@ -1,6 +1,8 @@
 import { resolve } from "node:path";
+import type { EvidenceConfig } from "../../internal/config/evidence.ts";
 import { waitForHealthy } from "../../internal/grpc/health-client.ts";
 import type { TlsFiles } from "./dev-ca.ts";
+import { type EvidenceStoreChoice, LocalEvidence } from "./local-evidence.ts";
 import type { LocalNats } from "./nats.ts";
 import type { LocalPostgres } from "./postgres.ts";
 import { startTogether, stopTogether } from "./process.ts";
@@ -11,6 +13,10 @@ import { type StackAddresses, stackAddresses } from "./stack-addresses.ts";
 import { type StackFolders, stackFolders } from "./stack-folders.ts";
 
 export interface LocalStackOptions extends LocalServersOptions {
+  /** Where the evidence goes: a folder below the state folder unless said otherwise. */
+  readonly store?: EvidenceStoreChoice | undefined;
+  /** Of the evidence: whether votes are lines of their segments, or objects. */
+  readonly layout?: EvidenceConfig["layout"] | undefined;
   /** Changes a service's configuration before it starts. */
   readonly configure?: {
     readonly [Name in ServiceName]?: (config: ServiceConfigs[Name]) => ServiceConfigs[Name];
@@ -32,28 +38,34 @@ export class LocalStack implements AsyncDisposable {
   readonly services: Readonly<Record<ServiceName, ServiceProcess>>;
   readonly addresses: StackAddresses;
   readonly folders: StackFolders;
+  readonly evidence: LocalEvidence;
   readonly #resources: AsyncDisposableStack;
 
   private constructor(
-    parts: Pick<LocalStack, "servers" | "services" | "addresses" | "folders">,
+    parts: Pick<LocalStack, "servers" | "services" | "addresses" | "folders" | "evidence">,
     resources: AsyncDisposableStack,
   ) {
     this.servers = parts.servers;
     this.services = parts.services;
     this.addresses = parts.addresses;
     this.folders = parts.folders;
+    this.evidence = parts.evidence;
     this.#resources = resources;
   }
 
   /** Starts everything on what the state folder holds, and resolves when every service is healthy. */
   static async start(options: LocalStackOptions): Promise<LocalStack> {
-    const { configure = {}, onUnexpectedExit } = options;
+    const { configure = {}, onUnexpectedExit, store = { kind: "directory" }, layout = "segments" } = options;
     const folder = resolve(options.folder); // The services have a working directory of their own.
     await using resources = new AsyncDisposableStack();
     const servers = resources.use(await LocalServers.start(options));
     const folders = await stackFolders(folder);
     const addresses = await stackAddresses(servers.ports);
-    const configs = await serviceConfigs({ servers, addresses, folders });
+    const place = { folder, directory: folders.evidence };
+    const evidence = resources.use(
+      await LocalEvidence.open({ ...options, ...place, store, layout, servers }),
+    );
+    const configs = await serviceConfigs({ servers, addresses, folders, evidence: evidence.config });
     const operator = await servers.ca.identity("operator/local");
 
     const service = <Name extends ServiceName>(name: Name) =>
@@ -76,7 +88,7 @@ export class LocalStack implements AsyncDisposable {
       await startTogether(processes);
       options.signal?.throwIfAborted();
     }
-    return new LocalStack({ servers, services, addresses, folders }, resources.move());
+    return new LocalStack({ servers, services, addresses, folders, evidence }, resources.move());
   }
 
   get postgres(): readonly LocalPostgres[] {

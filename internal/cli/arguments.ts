@@ -13,6 +13,13 @@ export function parseCount(text: string): number {
   return value;
 }
 
+/** Days that something is kept, a hundred years at most. */
+export function parseDays(text: string): number {
+  const days = parseCount(text);
+  if (days > 36_500) throw new InvalidArgumentError("it is a number of days up to 36500.");
+  return days;
+}
+
 /** Seconds, in milliseconds. */
 export function parseSeconds(text: string): number {
   if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError("it is a whole number of seconds.");

@@ -13,6 +13,7 @@ import { startCommand } from "./commands/start.ts";
 import { statusCommand } from "./commands/status.ts";
 import { tallyCommand } from "./commands/tally.ts";
 import { verifyCommand } from "./commands/verify.ts";
+import { wormCommand } from "./commands/worm.ts";
 import { CliContext } from "./context.ts";
 import { type ExitCode, UnreachableError, UsageError } from "./exit-code.ts";
 import { defaultProfilePath, loadProfile } from "./profile.ts";
@@ -83,6 +84,7 @@ export function createProgram({ terminal, stopSignal, exit }: ProgramOptions): C
     restoreCommand,
     queryCommand,
     costCommand,
+    wormCommand,
   ];
   for (const define of commands) define(program, cli);
   return program;

@@ -20,6 +20,8 @@ const COMMANDS = [
   "receipt",
   "query",
   "cost",
+  "restore",
+  "worm",
 ];
 
 beforeEach(async () => {
@@ -67,13 +69,16 @@ describe("help", () => {
     expect(data).toMatch(/Exit status:\n {2}0 .*\n {2}1 .*\n {2}2 .*\n {2}3 /);
   });
 
-  test.each([...COMMANDS, "election create", "election close", "election show"])("of %s", async (command) => {
-    const { code, data, said } = await psephos(...command.split(" "), "--help");
-    expect([code, said]).toEqual([0, ""]);
-    expect(data).toContain(`psephos ${command}`);
-    expect(data).toContain("Exit status:");
-    expect(data).toContain("--json");
-  });
+  test.each([...COMMANDS, "election create", "election close", "election show", "worm init"])(
+    "of %s",
+    async (command) => {
+      const { code, data, said } = await psephos(...command.split(" "), "--help");
+      expect([code, said]).toEqual([0, ""]);
+      expect(data).toContain(`psephos ${command}`);
+      expect(data).toContain("Exit status:");
+      expect(data).toContain("--json");
+    },
+  );
 
   test("comes with a command line that names no command", async () => {
     const { code, data, said } = await psephos();

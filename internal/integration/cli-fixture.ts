@@ -70,7 +70,7 @@ export async function writeProfile(
   folder: string,
   changes: Partial<Profile> = {},
 ): Promise<string> {
-  const { addresses, folders, trustDomain } = stack;
+  const { addresses, evidence, trustDomain } = stack;
   const profile: Profile = {
     trust_domain: trustDomain,
     edge: addresses["vote-service"],
@@ -79,7 +79,7 @@ export async function writeProfile(
     audit: addresses["audit-service"],
     publisher: addresses.publisher,
     public: `http://${addresses.public}`,
-    evidence: folders.evidence,
+    evidence: evidence.config,
     identities: {
       operator: await stack.identity("operator/local"),
       client: await stack.identity("client/local"),

@@ -31,7 +31,8 @@ import { httpSource, type PublicSource } from "../verify/http-source.ts";
 import { VerificationReport } from "../verify/report.ts";
 import { verifyEvidence } from "../verify/verify-evidence.ts";
 import { verifyPublicLog } from "../verify/verify-public.ts";
-import { DirectoryStore } from "../worm/directory-store.ts";
+import type { ObjectStore } from "../worm/object-store.ts";
+import { openEvidenceStore } from "../worm/open-evidence.ts";
 import { type CastingClient, Ledger } from "./ledger.ts";
 
 /** What is asked for until it is so. Each step of the services takes milliseconds, an outage's backoff seconds. */
@@ -134,7 +135,8 @@ export class TestStack implements AsyncDisposable {
     const shares = await splitTallyKey({ electionId: electionIdOf, keyPair, trustees });
     const elections = await this.client(ElectionService, operator);
     await elections.createElection({ manifest: encodeManifest(manifest) });
-    return new TestElection({ stack: this, manifest, shares, elections });
+    const evidence = this.#resources.use(await openEvidenceStore(this.stack.evidence.config));
+    return new TestElection({ stack: this, manifest, shares, elections, evidence });
   }
 
   /** What a service's metric is now, over all its labels. */
@@ -165,6 +167,7 @@ interface TestElectionOptions {
   readonly manifest: Manifest;
   readonly shares: readonly TallyShare[];
   readonly elections: Client<typeof ElectionService>;
+  readonly evidence: ObjectStore;
 }
 
 export class TestElection {
@@ -177,17 +180,17 @@ export class TestElection {
   readonly ledger = new Ledger();
   /** The public log, by path. */
   readonly source: PublicSource;
-  readonly evidence: DirectoryStore;
+  readonly evidence: ObjectStore;
   readonly #stack: TestStack;
   #voters = 0;
 
-  constructor({ stack, manifest, shares, elections }: TestElectionOptions) {
+  constructor({ stack, manifest, shares, elections, evidence }: TestElectionOptions) {
     this.id = manifest.electionId;
     this.manifest = manifest;
     this.shares = shares;
     this.elections = elections;
     this.source = httpSource(`http://${stack.stack.addresses.public}`, manifest.electionId);
-    this.evidence = new DirectoryStore({ directory: stack.stack.folders.evidence });
+    this.evidence = evidence;
     this.#stack = stack;
   }
 
