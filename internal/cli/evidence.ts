@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { type BucketConfig, type EvidenceConfig, evidenceConfig } from "../config/evidence.ts";
-import { openEvidenceStore } from "../worm/open-evidence.ts";
+import { bucketOptions, openEvidenceStore } from "../worm/open-evidence.ts";
 import { parseUrl } from "./arguments.ts";
 import { UnreachableError, UsageError } from "./exit-code.ts";
 import type { Profile } from "./profile.ts";
@@ -65,7 +65,7 @@ export function evidencePlace(
     s3: { ...base, ...Object.fromEntries(present) },
   });
   if (success) return data;
-  const problems = error.issues.map(({ path, message }) => `${path.slice(1).join(".")} ${message}`);
+  const problems = error.issues.map(({ path, message }) => `${path.join(".")} ${message}`);
   throw new UsageError(`there can be no such bucket: ${problems.join("; ")}`);
 }
 
@@ -75,12 +75,17 @@ export async function openEvidence(place: EvidenceConfig) {
     const found = await stat(place.directory).catch(() => undefined);
     if (!found?.isDirectory()) throw new UnreachableError(`there is no evidence store in ${place.directory}`);
   }
-  try {
-    return await openEvidenceStore(place);
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error)) throw error;
-    throw new UsageError(`the certificates for S3 cannot be read: ${error.message}`, { cause: error });
-  }
+  return openEvidenceStore(place).catch(refuse);
+}
+
+/** What a client of the bucket needs. */
+export function bucketClient(bucket: BucketConfig) {
+  return bucketOptions(bucket).catch(refuse);
+}
+
+function refuse(error: unknown): never {
+  if (!(error instanceof Error && "syscall" in error)) throw error;
+  throw new UsageError(`the certificates for S3 cannot be read: ${error.message}`, { cause: error });
 }
 
 /** A place as people write it. */

@@ -92,6 +92,21 @@ describe("a wrong command line has exit status 2 and a message that names what t
     ["frobnicate", "unknown command 'frobnicate'"],
     ["verify --frobnicate", "unknown option '--frobnicate'"],
     ["verify --public localhost:80 --election e", "https://host:port"],
+    ["verify --election e --evidence s3://", "write it like s3://bucket/prefix"],
+    ["verify --election e --evidence http://host", "write it like s3://bucket/prefix"],
+    ["verify --election e --evidence s3://Loud", "must be the name of a bucket"],
+    ["verify --election e --s3-endpoint http://host", "name the bucket with --evidence s3://bucket"],
+    ["verify --election e --evidence s3://town --s3-ca /nonexistent.crt", "/nonexistent.crt"],
+    ["worm init", "name the bucket with --evidence s3://bucket"],
+    ["worm init --evidence folder", "a folder has no locks"],
+    ["worm init --evidence s3://town --days 0", "whole number from 1"],
+    ["worm init --evidence s3://town --mode NONE", "Allowed choices are COMPLIANCE, GOVERNANCE"],
+    ["worm init --evidence s3://town --s3-ca /nonexistent.crt", "/nonexistent.crt"],
+    ["start --store tape", "Allowed choices are directory, s3"],
+    ["start --store directory --s3-server minio", "--s3-… options are for --store s3"],
+    ["start --s3-bucket town", "for an S3 that --s3-endpoint names"],
+    ["start --s3-endpoint http://host --s3-bucket Loud", "cannot be the name of a bucket"],
+    ["start --layout files", "Allowed choices are segments, object-per-vote"],
     ["verify --log-key nonsense", "not a verifier key"],
     ["cast --voter v", "required option '--candidate <id>' not specified"],
     ["receipt", "missing required argument 'vote-id'"],
@@ -173,6 +188,16 @@ describe("what cannot be reached has exit status 3", () => {
     expect(code).toBe(3);
     expect(said).toContain("profile.json");
     expect(said).toContain("npm start");
+  });
+
+  test.each(["verify", "worm init"])("S3, for %s", async (command) => {
+    vi.stubEnv("AWS_ACCESS_KEY_ID", "town");
+    vi.stubEnv("AWS_SECRET_ACCESS_KEY", "town");
+    const place = ["--evidence", "s3://town", "--s3-endpoint", "http://127.0.0.1:3999"];
+    const election = command === "verify" ? ["--election", "e"] : [];
+    const { code, data, said } = await psephos(...command.split(" "), ...election, ...place);
+    expect([code, data]).toEqual([3, ""]);
+    expect(said).toContain("it cannot be reached (connect ECONNREFUSED 127.0.0.1:3999)");
   });
 
   test("an evidence store", async () => {

@@ -1,6 +1,6 @@
 import type { ElectionId } from "../core/ids.ts";
 import { checkpointKey, checkpointNumberOf, parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
-import { decodeSegment } from "../evidence/segment.ts";
+import { decodeSegmentLines } from "../evidence/segment.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
 
 /**
@@ -19,7 +19,7 @@ export async function pendingClosingCheckpoint(
   if (last === undefined || range === undefined) return undefined;
   try {
     const body = await store.get(last);
-    if (!body || decodeSegment(body).entries.at(-1)?.type !== "closing") return undefined;
+    if (!body || decodeSegmentLines(body).entries.at(-1)?.type !== "closing") return undefined;
     const checkpoint = checkpointKey(electionId, checkpointNumberOf(range.first));
     return (await store.get(checkpoint)) ? undefined : checkpoint;
   } catch {

@@ -6,6 +6,7 @@ import { firstIndexOf, parseSegmentKey } from "../evidence/layout.ts";
 import { decodeSegmentLines, type SegmentLines } from "../evidence/segment.ts";
 import type { VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
+import { faultOf } from "./fault.ts";
 
 export interface LogSegmentsOptions {
   readonly store: Pick<ObjectStore, "get">;
@@ -63,7 +64,8 @@ async function pathTo(
 async function read(store: Pick<ObjectStore, "get">, key: string): Promise<SegmentLines | undefined> {
   try {
     return decodeSegmentLines((await store.get(key)) ?? new Uint8Array());
-  } catch {
+  } catch (error) {
+    faultOf(error);
     return undefined;
   }
 }

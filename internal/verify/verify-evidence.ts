@@ -3,7 +3,6 @@ import { type Manifest, parseManifest } from "../ballot/manifest.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
 import { Tally } from "../ballot/tally.ts";
 import { equalBytes } from "../core/bytes.ts";
-import { messageOf } from "../core/errors.ts";
 import type { ElectionId } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
 import {
@@ -21,6 +20,7 @@ import { openCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
 import { EvidenceLog, type KnownTree, sameHeads } from "./evidence-log.ts";
+import { faultOf } from "./fault.ts";
 import { logSegments } from "./log-segments.ts";
 import { readNamed } from "./named-object.ts";
 import type { VerificationReport } from "./report.ts";
@@ -110,7 +110,7 @@ async function openManifest({ store, electionId, report, logKey }: VerifyEvidenc
     report.checked.bytes += bytes.length;
     return { manifest, manifestHash: sha256(bytes), log: NoteVerifier.parse(logKey ?? manifest.logKey) };
   } catch (error) {
-    report.problem({ object }, messageOf(error));
+    report.problem({ object }, faultOf(error));
     return undefined;
   }
 }
@@ -198,7 +198,7 @@ async function readCheckpoint({ store, report }: Block, object: string): Promise
     report.checked.bytes += body.length;
     return parseVoteCheckpoint(body);
   } catch (error) {
-    report.problem({ object }, messageOf(error));
+    report.problem({ object }, faultOf(error));
     return undefined;
   }
 }
@@ -225,7 +225,7 @@ async function verifySegment(
     if (segment) await evidence.accept(key, segment);
     else evidence.lose(range);
   } catch (error) {
-    report.problem({ object: key, index: range.first }, messageOf(error));
+    report.problem({ object: key, index: range.first }, faultOf(error));
     evidence.lose(range);
     votes.lose();
   }
@@ -247,7 +247,7 @@ function compareCheckpoint(
       report.problem({ object }, "is signed for another tree than it names");
     }
   } catch (error) {
-    report.problem({ object }, messageOf(error));
+    report.problem({ object }, faultOf(error));
   }
   const { size, root, heads, lastVote } = evidence;
   if (checkpoint.treeSize !== size) differs(`tree_size ${checkpoint.treeSize}`);

@@ -2,10 +2,9 @@ import { type Command, Option } from "commander";
 import type { BucketConfig } from "../../config/evidence.ts";
 import { type BucketSetup, setUpBucket } from "../../worm/bucket-setup.ts";
 import type { RetentionMode } from "../../worm/object-store.ts";
-import { bucketOptions } from "../../worm/open-evidence.ts";
 import { parseDays } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
-import { addEvidenceOptions, type EvidenceOptions, evidencePlace } from "../evidence.ts";
+import { addEvidenceOptions, bucketClient, type EvidenceOptions, evidencePlace } from "../evidence.ts";
 import { ExitCode, UsageError } from "../exit-code.ts";
 import type { Profile } from "../profile.ts";
 import { formatTable } from "../terminal.ts";
@@ -40,7 +39,7 @@ export function wormCommand(program: Command, { run }: Cli): void {
         const bucket = bucketPlace(options, context.profile);
         const { mode = bucket.retention.mode, days = bucket.retention.days, dryRun } = options;
         const retention = { mode, days };
-        const setup = await setUpBucket({ ...(await bucketOptions(bucket)), retention, dryRun });
+        const setup = await setUpBucket({ ...(await bucketClient(bucket)), retention, dryRun });
         context.show({ dry_run: dryRun, ...setup }, () => describeSetup(setup));
         return setup.ok ? ExitCode.ok : ExitCode.failed;
       }),
