@@ -1,5 +1,5 @@
 // What `psephos restore` works on, from the services' own configurations.
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type AuditServiceConfig, auditServiceConfig } from "../audit/config.ts";
 import { ConfigError, loadConfig } from "../config/load-config.ts";
@@ -19,7 +19,8 @@ import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { httpSource } from "../verify/http-source.ts";
 import { DirectoryStore } from "../worm/directory-store.ts";
 import type { CliContext } from "./context.ts";
-import { UnreachableError, UsageError } from "./exit-code.ts";
+import { describePlace, openEvidence } from "./evidence.ts";
+import { UsageError } from "./exit-code.ts";
 
 export interface RestoreCommandOptions {
   readonly shardRouter: string;
@@ -66,14 +67,10 @@ export async function prepareRestore(
       throw new UsageError(`${options.shardRouter} has no instance for shard ${shard}`);
     });
 
-  await requireFolder(audit.evidence.directory);
-  const evidence = new DirectoryStore({
-    directory: audit.evidence.directory,
-    retention: { days: audit.evidence.retention_days },
-  });
+  const evidence = resources.use(await openEvidence(audit.evidence));
   const tiles = new DirectoryStore({ directory: audit.tiles.directory });
   const ids = options.election?.map((id) => context.election(id)) ?? (await electionsIn(evidence));
-  if (ids.length === 0) throw new UsageError(`there is no election in ${audit.evidence.directory}`);
+  if (ids.length === 0) throw new UsageError(`there is no election in ${describePlace(audit.evidence)}`);
   const elections = await withCheckpoints(context, options, ids, publisher?.public_directory);
   const directories = publisher && (await openDirectories(publisher, resources));
   return { elections, evidence, tiles, instances, place, publisher: directories };
@@ -85,11 +82,6 @@ function configOf<T>(load: () => T): T {
   } catch (error) {
     throw error instanceof ConfigError ? new UsageError(error.message, { cause: error }) : error;
   }
-}
-
-async function requireFolder(path: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (!found?.isDirectory()) throw new UnreachableError(`there is no evidence store in ${path}`);
 }
 
 async function openDirectories(

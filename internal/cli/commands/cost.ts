@@ -5,20 +5,25 @@ import { ASSUMED, type Cost, costOf, type Layout, LIFECYCLE, type Measures } fro
 import { type Measured, measure } from "../../cost/measure.ts";
 import standardPrices from "../../cost/prices.json" with { type: "json" };
 import { type PriceTable, priceTable } from "../../cost/prices.ts";
-import { DirectoryStore } from "../../worm/directory-store.ts";
 import { parseCount } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
+import {
+  addEvidenceOptions,
+  describePlace,
+  type EvidenceOptions,
+  evidencePlace,
+  namesPlace,
+  openEvidence,
+} from "../evidence.ts";
 import { UsageError } from "../exit-code.ts";
 import { formatCount, formatTable } from "../terminal.ts";
-import { requireFolder } from "./verify.ts";
 
-interface CostCommandOptions {
+interface CostCommandOptions extends EvidenceOptions {
   readonly voters: number;
   readonly layout?: Layout;
   readonly years: number;
   readonly election?: string;
-  readonly evidence?: string;
   readonly smallest: number;
   readonly prices?: string;
 }
@@ -33,7 +38,7 @@ Examples:
   psephos cost --voters 8000000 --election vermont-2020`;
 
 export function costCommand(program: Command, { run }: Cli): void {
-  program
+  const command = program
     .command("cost")
     .description("what it costs to keep an election's evidence in S3, by tier and year")
     .requiredOption("--voters <number>", "votes in all", parseCount)
@@ -45,7 +50,6 @@ export function costCommand(program: Command, { run }: Cli): void {
       "--election <id>",
       "measure the bytes a vote in this election's evidence instead of assuming them",
     )
-    .option("--evidence <folder>", "the evidence store to measure; the profile's unless given")
     .option(
       "--smallest <bytes>",
       "objects below this size stay in Standard; AWS's default is 131072",
@@ -72,6 +76,7 @@ export function costCommand(program: Command, { run }: Cli): void {
         return context.show(costJson(calculation), () => describeCost(calculation));
       }),
     );
+  addEvidenceOptions(command, "the evidence store to measure; the profile's unless given");
 }
 
 interface Calculation {
@@ -92,16 +97,13 @@ async function readPrices(file: string | undefined): Promise<PriceTable> {
   }
 }
 
-async function measureIn(
-  context: CliContext,
-  { election, evidence }: CostCommandOptions,
-): Promise<Measured | undefined> {
-  if (election === undefined && evidence === undefined) return undefined;
-  const directory = evidence ?? context.setting("evidence");
-  await requireFolder(directory);
-  const measured = await measure(new DirectoryStore({ directory }), context.election(election));
+async function measureIn(context: CliContext, options: CostCommandOptions): Promise<Measured | undefined> {
+  if (options.election === undefined && !namesPlace(options)) return undefined;
+  const place = evidencePlace(options, context.profile) ?? context.setting("evidence");
+  await using store = await openEvidence(place);
+  const measured = await measure(store, context.election(options.election));
   if (measured.objects === 0)
-    throw new UsageError(`${directory} has no evidence of this election to measure`);
+    throw new UsageError(`${describePlace(place)} has no evidence of this election to measure`);
   return measured;
 }
 

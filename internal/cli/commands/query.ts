@@ -9,18 +9,18 @@ import type { Cut, EvidenceDatabase } from "../../query/evidence-database.ts";
 import { parseCount, parseLogKey, parseTime, parseUrl } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
+import { addEvidenceOptions, type EvidenceOptions, evidencePlace, namesPlace } from "../evidence.ts";
 import { ExitCode, UnreachableError, UsageError } from "../exit-code.ts";
 import { printRows } from "../print-rows.ts";
 import { formatCount, type Terminal } from "../terminal.ts";
 import { describeVerification, type Verification, verificationJson } from "../verification.ts";
 import { verifyElection } from "./verify.ts";
 
-interface QueryOptions {
+interface QueryOptions extends EvidenceOptions {
   readonly election?: string;
   readonly asOf?: number;
   readonly checkpoint?: number;
   readonly public?: string;
-  readonly evidence?: string;
   readonly logKey?: string;
   readonly eventKey?: string;
   readonly csv: boolean;
@@ -50,7 +50,7 @@ Examples:
     psephos query --checkpoint 12 "SELECT max(cast_at) FROM votes"`;
 
 export function queryCommand(program: Command, cli: Cli): void {
-  program
+  const command = program
     .command("query")
     .description("ask the verified evidence of an election in SQL (auditors)")
     .argument("<sql>", "one statement of DuckDB's SQL that only reads")
@@ -62,7 +62,6 @@ export function queryCommand(program: Command, cli: Cli): void {
     )
     .option("--checkpoint <number>", "the log as it was at that vote checkpoint", parseCount)
     .option("--public <url>", "the public endpoint, such as https://host:port", parseUrl)
-    .option("--evidence <folder>", "the evidence store; with it alone, no public endpoint is asked")
     .option("--log-key <key>", "demand this verifier key instead of the one the manifest names", parseLogKey)
     .option("--event-key <key>", "demand that this verifier key signed the log's events", parseLogKey)
     .option("--csv", "comma-separated values (RFC 4180) with a header", false)
@@ -70,6 +69,7 @@ export function queryCommand(program: Command, cli: Cli): void {
     .action((sql: string, options: QueryOptions) =>
       cli.run((context) => query(context, cli.stopSignal(), sql, options)),
     );
+  addEvidenceOptions(command, "the evidence store; with it alone, no public endpoint is asked");
 }
 
 async function query(
@@ -126,11 +126,11 @@ async function verifyInto(
   options: QueryOptions,
   signal: AbortSignal,
 ): Promise<Verification> {
-  const named = options.public !== undefined || options.evidence !== undefined;
+  const named = options.public !== undefined || namesPlace(options);
   const verification = await verifyElection(context.terminal, {
     electionId,
     publicUrl: named ? options.public : context.profile?.public,
-    evidence: options.evidence ?? context.setting("evidence"),
+    evidence: evidencePlace(options, context.profile) ?? context.setting("evidence"),
     checkpointOnly: true,
     logKey: options.logKey,
     eventKey: options.eventKey,
