@@ -18,6 +18,7 @@ export interface Asked {
   readonly operation: string;
   /** Everything after the bucket. */
   readonly key: string;
+  readonly query: URLSearchParams;
   /** Counts the requests in the log from 1. */
   readonly call: number;
   readonly headers: IncomingHttpHeaders;
@@ -91,6 +92,7 @@ export class TestS3Proxy implements AsyncDisposable {
     const asked = {
       operation: operationOf(incoming.method ?? "", searchParams),
       key: key.join("/"),
+      query: searchParams,
       call: this.log.length + 1,
       headers: incoming.headers,
       body,
