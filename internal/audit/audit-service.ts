@@ -106,7 +106,10 @@ export function auditService(options: AuditServiceOptions): ServiceImpl<typeof A
     },
   });
 
-  function headOf(electionId: string, { head, state, haltedBecause }: SealingStatus): HeadInit {
+  function headOf(
+    electionId: string,
+    { head, state, haltedBecause, pausedBecause }: SealingStatus,
+  ): HeadInit {
     const sealsYet = state === "sealing" || state === "standby";
     return {
       electionId,
@@ -115,7 +118,7 @@ export function auditService(options: AuditServiceOptions): ServiceImpl<typeof A
       state: STATES[state],
       committedAtMicros: BigInt(head?.committedAt ?? 0),
       haltedBecause: haltedBecause ?? "",
-      waitingBecause: (sealsYet && waitingBecause()) || "",
+      waitingBecause: pausedBecause ?? ((sealsYet && waitingBecause()) || ""),
     };
   }
 
@@ -237,4 +240,5 @@ const STATES: Readonly<Record<SealingStatus["state"], SealingState>> = {
   sealing: SealingState.SEALING,
   complete: SealingState.COMPLETE,
   halted: SealingState.HALTED,
+  paused: SealingState.PAUSED,
 };

@@ -8,11 +8,12 @@ import { sha256 } from "../core/sha256.ts";
 import type { LogEvent } from "../evidence/event.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { LogStores } from "./election-log.ts";
-import { ElectionSealer, type SealingLimits } from "./election-sealer.ts";
+import { ElectionSealer, isActive, type SealingLimits } from "./election-sealer.ts";
 import type { EventKey } from "./event-key.ts";
 import { Feed } from "./feed.ts";
 import { keepTiles } from "./keep-tiles.ts";
 import type { AuditMetrics } from "./metrics.ts";
+import type { ProbeWatch } from "./probe-watch.ts";
 import type { Publisher } from "./publication.ts";
 import { decodeRecordMessage, type RecordMessage, type RecordRuns } from "./record-message.ts";
 import type { ShardRouter } from "./shard-watch.ts";
@@ -32,6 +33,8 @@ export interface AuditorOptions<Message extends RecordMessage> {
   readonly publisher: Publisher;
   /** Signs events; without it there are none. */
   readonly eventKey?: EventKey | undefined;
+  /** Of the evidence store. Without it, sealing asks nobody. */
+  readonly probe?: ProbeWatch | undefined;
   readonly limits: SealingLimits;
   readonly metrics: AuditMetrics;
   readonly clock: Clock;
@@ -57,6 +60,8 @@ export class Auditor<Message extends RecordMessage = RecordMessage> implements A
   start(fail: (error: unknown) => void): void {
     this.#run(this.#discover(), fail);
     this.#run(this.#consume(), fail);
+    const { probe } = this.#options;
+    if (probe) this.#run(probe.run(this.#stop.signal), fail);
   }
 
   /** The sealer of an election; asks ShardRouter for one not seen before. Undefined when there is no such election. */
@@ -119,16 +124,17 @@ export class Auditor<Message extends RecordMessage = RecordMessage> implements A
       manifestBytes,
       manifestHash: sha256(manifestBytes),
     };
-    const { stores, clock, logger, eventKey } = this.#options;
+    const { stores, clock, logger, eventKey, probe } = this.#options;
     const { signal } = this.#stop;
     if (eventKey) {
       const fields = { election: manifest.electionId, event_key: eventKey.verifierKey(manifest) };
       logger.info(fields, "the election's events are signed with this key");
     }
-    const sealer = new ElectionSealer({ ...this.#options, election, signal });
+    const sealer = new ElectionSealer({ ...this.#options, objection: probe?.objection, election, signal });
     this.#sealers.set(manifest.electionId, sealer);
     this.#run(sealer.run(), () => {});
     this.#run(this.#follow(sealer), () => {});
+    if (probe && eventKey) this.#run(this.#tellOfProbes(sealer, probe), () => {});
     const tilesLogger = logger.child({ election: manifest.electionId });
     this.#run(keepTiles({ stores, clock, election, logger: tilesLogger, signal }), () => {});
     return sealer;
@@ -137,10 +143,28 @@ export class Auditor<Message extends RecordMessage = RecordMessage> implements A
   /** Keeps account of whether an election is sealed here. */
   async #follow({ election: { electionId }, status }: ElectionSealer): Promise<void> {
     for await (const { state } of status.watch(this.#stop.signal)) {
-      if (state === "sealing") this.#sealing.add(electionId);
+      if (isActive(state)) this.#sealing.add(electionId);
       else this.#sealing.delete(electionId);
       const active = this.#sealing.size > 0;
       if (active !== this.#active.current) this.#active.publish(active);
+    }
+  }
+
+  /** Puts what the probe finds into the election's log while it is sealed here, the newest first of all. */
+  async #tellOfProbes(
+    { election: { electionId }, status }: ElectionSealer,
+    probe: ProbeWatch,
+  ): Promise<void> {
+    const { signal } = this.#stop;
+    let told: unknown;
+    for await (const _ of probe.news.watch(signal)) {
+      for await (const { state } of status.watch(signal)) if (isActive(state)) break;
+      const details = probe.news.current;
+      if (details === undefined || details === told) continue;
+      told = details;
+      if (!(await this.recordEvent({ electionId, kind: "worm-probe", details }))) {
+        this.#options.logger.warn({ election: electionId }, "the log has no room for what a probe found");
+      }
     }
   }
 

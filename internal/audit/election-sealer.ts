@@ -38,6 +38,8 @@ export interface ElectionSealerOptions {
   readonly stores: LogStores;
   readonly router: ShardRouter;
   readonly publisher: Publisher;
+  /** Why nothing may be sealed now; undefined while it may. Without a feed it always may. */
+  readonly objection?: Feed<string | undefined> | undefined;
   readonly limits: SealingLimits;
   readonly metrics: AuditMetrics;
   readonly clock: Clock;
@@ -45,7 +47,7 @@ export interface ElectionSealerOptions {
   readonly signal: AbortSignal;
 }
 
-export type SealingState = "standby" | "sealing" | "complete" | "halted";
+export type SealingState = "standby" | "sealing" | "paused" | "complete" | "halted";
 
 /** What the world may know of an election's log. */
 export interface SealingStatus {
@@ -53,6 +55,8 @@ export interface SealingStatus {
   readonly head: LogHead | undefined;
   /** Why it is halted. */
   readonly haltedBecause: string | undefined;
+  /** Why it is paused. */
+  readonly pausedBecause?: string | undefined;
 }
 
 /** How long a commit waits for records that a shard has and the stream is still to bring. */
@@ -168,7 +172,7 @@ export class ElectionSealer {
   appendEvent(note: string): boolean {
     const { electionId } = this.election;
     if (parseEvent(note).electionId !== electionId) throw new FormatError(`event: not of ${electionId}`);
-    if (this.status.current.state !== "sealing" || !this.#events.add(note)) return false;
+    if (!isActive(this.status.current.state) || !this.#events.add(note)) return false;
     this.#noteArrival();
     return true;
   }
@@ -200,7 +204,7 @@ export class ElectionSealer {
     const buffer = new RecordBuffer({ heads, capacity: limits.bufferRecords });
     this.#log = log;
     this.#buffer = buffer;
-    this.#publishStatus(log.head.closed ? "complete" : "sealing");
+    this.#publishStatus(this.#stateOf(log));
     // A crash after the last swap left it unsaid.
     this.#reportSealed(log, signal);
 
@@ -243,6 +247,7 @@ export class ElectionSealer {
     publication: Publication,
     signal: AbortSignal,
   ): Promise<void> {
+    await this.#untilPermitted(log, signal);
     if (log.head.treeSize === 0) {
       const { manifestHash, electionId } = this.election;
       // A log without an entry has no tile that could be missing.
@@ -251,6 +256,7 @@ export class ElectionSealer {
       await this.#commit(log, publication, [{ type: "manifest", manifestHash }]);
     }
     while (!log.head.closed) {
+      await this.#untilPermitted(log, signal);
       signal.throwIfAborted();
       const complete = isComplete(log, watch);
       if (complete && this.#events.size === 0) {
@@ -262,6 +268,22 @@ export class ElectionSealer {
         await this.#sleepUntilDue(signal);
       }
     }
+  }
+
+  /** Waits between two commits while something speaks against sealing. What arrives meanwhile is taken in as ever. */
+  async #untilPermitted(log: ElectionLog, signal: AbortSignal): Promise<void> {
+    const { objection } = this.#options;
+    if (objection?.current === undefined) return;
+    for await (const reason of objection.watch(signal)) {
+      this.#publishStatus(this.#stateOf(log));
+      if (reason === undefined) return;
+    }
+    signal.throwIfAborted();
+  }
+
+  #stateOf({ head }: ElectionLog): SealingState {
+    if (head.closed) return "complete";
+    return this.#options.objection?.current === undefined ? "sealing" : "paused";
   }
 
   /** Events go first: there are few of them, and a block that is nearly full leaves records for the next. */
@@ -346,7 +368,7 @@ export class ElectionSealer {
     metrics.commitSeconds.observe((performance.now() - started) / 1000);
     metrics.sealedEntries.inc(entries.length);
     publication.announce(head);
-    this.#publishStatus(head.closed ? "complete" : "sealing");
+    this.#publishStatus(this.#stateOf(log));
     this.#acknowledge();
     this.#reportSealed(log, this.#options.signal);
   }
@@ -397,13 +419,22 @@ export class ElectionSealer {
 
   #publishStatus(state: SealingState): void {
     const head = this.#log?.head ?? this.status.current.head;
-    this.status.publish({ state, head, haltedBecause: undefined });
-    if (head) this.#options.metrics.treeSize.set({ election: head.electionId }, head.treeSize);
+    const { objection, metrics } = this.#options;
+    const { electionId: election } = this.election;
+    const pausedBecause = state === "paused" ? objection?.current : undefined;
+    this.status.publish({ state, head, haltedBecause: undefined, pausedBecause });
+    metrics.paused.set({ election }, state === "paused" ? 1 : 0);
+    if (head) metrics.treeSize.set({ election }, head.treeSize);
   }
 
   #retry<T>(step: string, attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
     return retry(step, attempt, { clock: this.#options.clock, logger: this.#logger, signal });
   }
+}
+
+/** Whether this process is the one that seals the log, or waits to. */
+export function isActive(state: SealingState): boolean {
+  return state === "sealing" || state === "paused";
 }
 
 /**

@@ -8,6 +8,15 @@ export interface AuditMetrics {
   readonly commitSeconds: Histogram;
   readonly treeSize: Gauge<"election">;
   readonly halted: Gauge<"election">;
+  readonly paused: Gauge<"election">;
+}
+
+/** Of the evidence store's probe. */
+export interface ProbeMetrics {
+  readonly broken: Gauge<"check">;
+  readonly errors: Counter<"check">;
+  readonly failures: Counter;
+  readonly completedAt: Gauge;
 }
 
 export function auditMetrics(metrics: Metrics): AuditMetrics {
@@ -42,6 +51,34 @@ export function auditMetrics(metrics: Metrics): AuditMetrics {
       name: "psephos_audit_halted",
       help: "1 when an election's log halted and a human has to look.",
       labels: ["election"],
+    }),
+    paused: metrics.gauge({
+      name: "psephos_audit_paused",
+      help: "1 while an election's log waits for the evidence store to pass its probe.",
+      labels: ["election"],
+    }),
+  };
+}
+
+export function probeMetrics(metrics: Metrics): ProbeMetrics {
+  return {
+    broken: metrics.gauge({
+      name: "psephos_worm_probe_broken",
+      help: "1 when the evidence store did not withstand this check, the last time it could be made.",
+      labels: ["check"],
+    }),
+    errors: metrics.counter({
+      name: "psephos_worm_probe_errors_total",
+      help: "Checks of the evidence store that could not be made.",
+      labels: ["check"],
+    }),
+    failures: metrics.counter({
+      name: "psephos_worm_probe_failures_total",
+      help: "Probes that found no store to try anything on.",
+    }),
+    completedAt: metrics.gauge({
+      name: "psephos_worm_probe_completed_timestamp_seconds",
+      help: "When the last probe of the evidence store was completed.",
     }),
   };
 }

@@ -59,7 +59,8 @@ export declare type Head = Message<"psephos.audit.v1.Head"> & {
   haltedBecause: string;
 
   /**
-   * Why sealing waits, such as an evidence store that refuses; it goes on by itself when that is repaired. Empty otherwise.
+   * Why sealing waits, such as an evidence store that refuses, or did not pass its probe; it goes on by itself when that
+   * is repaired. Empty otherwise.
    *
    * @generated from field: string waiting_because = 7;
    */
@@ -894,6 +895,13 @@ export enum SealingState {
    * @generated from enum value: SEALING_STATE_STANDBY = 4;
    */
   STANDBY = 4,
+
+  /**
+   * The evidence store did not pass its probe: nothing is sealed until it does. Votes are still taken and kept.
+   *
+   * @generated from enum value: SEALING_STATE_PAUSED = 5;
+   */
+  PAUSED = 5,
 }
 
 /**
