@@ -7,7 +7,8 @@ import { Auditor } from "../../internal/audit/auditor.ts";
 import { auditCallers } from "../../internal/audit/callers.ts";
 import { type AuditServiceConfig, auditServiceConfig } from "../../internal/audit/config.ts";
 import { EventKey } from "../../internal/audit/event-key.ts";
-import { auditMetrics } from "../../internal/audit/metrics.ts";
+import { auditMetrics, probeMetrics } from "../../internal/audit/metrics.ts";
+import { ProbeWatch, type StoreProbe } from "../../internal/audit/probe-watch.ts";
 import { WatchedEvidence } from "../../internal/audit/watched-evidence.ts";
 import { formatAddress, grpcTls } from "../../internal/config/fields.ts";
 import { runService, type ServiceContext } from "../../internal/config/run-service.ts";
@@ -19,7 +20,10 @@ import { PostgresLogHeadStore } from "../../internal/postgres/log-head-store.ts"
 import { Pool } from "../../internal/postgres/pool.ts";
 import { RecordStream } from "../../internal/stream/record-stream.ts";
 import { DirectoryStore } from "../../internal/worm/directory-store.ts";
-import { openEvidenceStore } from "../../internal/worm/open-evidence.ts";
+import { bucketOptions, openEvidenceStore } from "../../internal/worm/open-evidence.ts";
+import { criticalChecks } from "../../internal/worm/probe/checks.ts";
+import { reportJson } from "../../internal/worm/probe/report.ts";
+import { S3Probe } from "../../internal/worm/probe/s3-probe.ts";
 
 process.exit(await runService({ name: "audit-service", config: auditServiceConfig, start }));
 
@@ -69,12 +73,24 @@ async function start({
     await RecordStream.connect({ ...config.nats, tls: nats, name: "audit-service", logger }),
   );
 
+  const { s3: bucket } = config.evidence;
+  const probe =
+    bucket &&
+    new ProbeWatch({
+      probe: storeProbe(resources.use(new S3Probe(await bucketOptions(bucket)))),
+      intervalMs: bucket.probe.interval_minutes * 60_000,
+      minimum: bucket.probe.minimum ?? criticalChecks(bucket.retention.mode),
+      metrics: probeMetrics(metrics),
+      clock: systemClock,
+      logger,
+    });
   const auditor = resources.use(
     new Auditor({
       source,
       stores,
       router,
       publisher,
+      probe,
       eventKey: config.event_key === undefined ? undefined : await EventKey.load(config.event_key),
       limits: {
         headIntervalMs: config.limits.head_interval_ms,
@@ -102,4 +118,13 @@ async function start({
   );
   await server.listen(formatAddress(config.listen));
   return resources;
+}
+
+function storeProbe(probe: S3Probe): StoreProbe {
+  return {
+    async run(options) {
+      const report = await probe.run(options);
+      return { results: report.results, report: reportJson(report) };
+    },
+  };
 }

@@ -7,10 +7,17 @@ import {
 } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import { systemClock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
+import { parseEvent } from "../evidence/event.ts";
+import { parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
+import { decodeSegment } from "../evidence/segment.ts";
 import { Metrics } from "../telemetry/metrics.ts";
+import { VerificationReport } from "../verify/report.ts";
+import { verifyEvidence } from "../verify/verify-evidence.ts";
 import { AuditFixture, silentLogger } from "./audit-fixture.ts";
-import { Auditor, type RecordSource } from "./auditor.ts";
-import { auditMetrics } from "./metrics.ts";
+import { Auditor, type AuditorOptions, type RecordSource } from "./auditor.ts";
+import { EventKey } from "./event-key.ts";
+import { auditMetrics, probeMetrics } from "./metrics.ts";
+import { type CheckResult, ProbeWatch } from "./probe-watch.ts";
 import type { RecordMessage } from "./record-message.ts";
 import type { ShardRouter } from "./shard-watch.ts";
 
@@ -37,7 +44,7 @@ afterEach(async () => {
 });
 
 /** An Auditor of one election, in which nobody votes. */
-async function start({ standby }: { standby: boolean }) {
+async function start({ standby, ...options }: { standby: boolean } & Partial<AuditorOptions<RecordMessage>>) {
   const fixture = await AuditFixture.create();
   resources.push(fixture);
   if (standby) fixture.heads.lost.abort();
@@ -62,6 +69,7 @@ async function start({ standby }: { standby: boolean }) {
     metrics: auditMetrics(new Metrics({ service: "test" })),
     clock: systemClock,
     logger: silentLogger,
+    ...options,
   });
   resources.push(auditor);
   const failures: unknown[] = [];
@@ -97,3 +105,59 @@ test("a consumer that fails is reported", async () => {
   source.consume = () => Promise.reject(failure);
   await eventually(() => failures).toEqual([failure]);
 });
+
+test("nothing is sealed until the evidence store passes its probe, and the log tells of both", async () => {
+  const store: { verdict: CheckResult["verdict"] } = { verdict: "broken" };
+  const probe = new ProbeWatch({
+    probe: {
+      run: async () => ({
+        results: [{ check: "delete-version", verdict: store.verdict, observed: "the version is gone" }],
+        report: { verdict: store.verdict },
+      }),
+    },
+    intervalMs: 20,
+    minimum: ["delete-version"],
+    metrics: probeMetrics(new Metrics({ service: "test" })),
+    clock: systemClock,
+    logger: silentLogger,
+  });
+  const eventKey = new EventKey(new Uint8Array(32).fill(7));
+  const { fixture, auditor, source, failures } = await start({ standby: false, probe, eventKey });
+  const { electionId, manifest } = fixture.election;
+  const sealer = await auditor.sealerOf(electionId);
+  await eventually(() => sealer?.status.current).toMatchObject({
+    state: "paused",
+    pausedBecause: expect.stringContaining("delete-version"),
+  });
+  // It takes in what arrives.
+  await eventually(() => source.consumers).toBe(1);
+  await systemClock.sleep(100);
+  expect(fixture.heads.heads.get(electionId)?.treeSize ?? 0).toBe(0);
+
+  store.verdict = "held";
+  await eventually(() => sealer?.status.current.state).toBe("sealing");
+  await eventually(() => sealer?.status.current.head?.treeSize ?? 0).toBeGreaterThan(3);
+  expect(failures).toEqual([]);
+  await auditor[Symbol.asyncDispose]();
+
+  const report = new VerificationReport();
+  const key = eventKey.verifierKey(manifest);
+  const verified = await verifyEvidence({ store: fixture.evidence, electionId, report, eventKey: key });
+  expect(report.problems).toEqual([]);
+  expect(report.checked.events).toBe((verified?.treeSize ?? 0) - 1);
+  const told = await wormProbes(fixture);
+  expect(told).toContainEqual({ minimum: ["delete-version"], passed: false, report: { verdict: "broken" } });
+  expect(told.at(-1)).toEqual({ minimum: ["delete-version"], passed: true, report: { verdict: "held" } });
+});
+
+/** The details of the log's events about probes. */
+async function wormProbes({ evidence, election: { electionId } }: AuditFixture): Promise<unknown[]> {
+  const details: unknown[] = [];
+  for await (const name of evidence.list(votesPrefix(electionId))) {
+    const object = parseSegmentKey(name) && (await evidence.get(name));
+    for (const entry of object ? decodeSegment(object).entries : []) {
+      if (entry.type === "event") details.push(parseEvent(entry.note).details);
+    }
+  }
+  return details;
+}

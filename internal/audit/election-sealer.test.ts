@@ -27,6 +27,7 @@ import { AuditFixture, silentLogger, TestShards, testElection } from "./audit-fi
 import { ElectionSealer, type SealingState } from "./election-sealer.ts";
 import { EventKey } from "./event-key.ts";
 import { sameHeads } from "./evidence-replay.ts";
+import { Feed } from "./feed.ts";
 import { auditMetrics } from "./metrics.ts";
 import type { Publisher } from "./publication.ts";
 import type { RecordMessage } from "./record-message.ts";
@@ -134,7 +135,11 @@ class TestMessage implements RecordMessage {
   }
 }
 
-async function start(fixture: AuditFixture, { bufferRecords = 30_000 } = {}) {
+async function start(
+  fixture: AuditFixture,
+  options: { bufferRecords?: number; objection?: Feed<string | undefined> } = {},
+) {
+  const { bufferRecords = 30_000, objection } = options;
   const router = new TestRouter(fixture.shards);
   const publisher = new TestPublisher();
   const stop = new AbortController();
@@ -143,6 +148,7 @@ async function start(fixture: AuditFixture, { bufferRecords = 30_000 } = {}) {
     stores: fixture.stores,
     router: router.client as ShardRouter,
     publisher: publisher.client,
+    objection,
     limits: { headIntervalMs: 20, pollIntervalMs: 30, bufferRecords },
     metrics: auditMetrics(new Metrics({ service: "test" })),
     clock: { ...systemClock, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 30), signal) },
@@ -468,6 +474,48 @@ describe("sealing an election", () => {
       expect(() => sealer.appendEvent(foreign)).toThrow(FormatError);
       expect(() => sealer.appendEvent("no note")).toThrow(FormatError);
     });
+  });
+
+  test("pauses while something speaks against it, keeps what arrives, and goes on", async () => {
+    await using fixture = await AuditFixture.create();
+    const objection = new Feed<string | undefined>("the store was not probed");
+    const { sealer, router, until } = await start(fixture, { objection });
+    const { pausedBecause, head } = await until("paused", 0);
+    expect(pausedBecause).toBe("the store was not probed");
+    expect(head?.treeSize).toBe(0);
+    objection.publish(undefined);
+    await until("sealing", 1);
+
+    objection.publish("the store failed");
+    expect(await until("paused", 1)).toMatchObject({ pausedBecause: "the store failed" });
+    const message = new TestMessage();
+    sealer.receive(fixture.shards.cast(30), message);
+    fixture.shards.cast(20);
+    const event = new EventKey(new Uint8Array(32)).sign(fixture.election.manifest, {
+      kind: "worm-probe",
+      at: 1,
+      details: {},
+    });
+    expect(sealer.appendEvent(event)).toBe(true);
+    router.closed = true;
+    await systemClock.sleep(150);
+    expect(sealer.status.current).toMatchObject({ state: "paused", head: { treeSize: 1 } });
+    expect(message).toMatchObject({ acked: 0, naked: 0 });
+    expect(fixture.heads.heads.get(fixture.election.electionId)?.treeSize).toBe(1);
+
+    objection.publish(undefined);
+    const { pausedBecause: now } = await until("complete", 53);
+    expect(now).toBeUndefined();
+    expect(message.acked).toBe(1);
+    await fixture.verify();
+  });
+
+  test("stops in order while it is paused", async () => {
+    await using fixture = await AuditFixture.create();
+    const { until, end } = await start(fixture, { objection: new Feed<string | undefined>("no") });
+    await until("paused", 0);
+    await end();
+    expect(fixture.heads.heads.get(fixture.election.electionId)?.treeSize).toBe(0);
   });
 
   test("opens the log again where another process has moved it, and goes on from there", async () => {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { file } from "./fields.ts";
+import { wormProbeConfig } from "./worm-probe.ts";
 
 const DAYS = z.int().min(1).max(36_500);
 /** Ten years, leap days included. */
@@ -48,6 +49,7 @@ const bucket = z.strictObject({
       days: DAYS.default(TEN_YEARS),
     })
     .prefault({}),
+  probe: wormProbeConfig.prefault({}),
 });
 
 /**

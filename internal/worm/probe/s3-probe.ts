@@ -4,6 +4,7 @@ import { type Clock, systemClock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import { ObjectStoreError, type RetentionMode } from "../object-store.ts";
 import { createS3Client, type S3ClientOptions } from "../s3-client.ts";
+import { type Retention, resolveRetention } from "../s3-lock.ts";
 import { ATTEMPTS } from "./attempts.ts";
 import { Bench } from "./bench.ts";
 import { type Actor, CHECK_NAMES, type CheckName, checkOf, severityOf } from "./checks.ts";
@@ -24,8 +25,8 @@ const TIMEOUTS = { connectMs: 3_000, answerMs: 10_000 };
 export interface S3ProbeOptions extends S3ClientOptions {
   readonly bucket: string;
   readonly prefix?: string | undefined;
-  /** How evidence is locked there: more depends on GOVERNANCE where it is all there is. */
-  readonly mode?: RetentionMode | undefined;
+  /** Of evidence: more depends on GOVERNANCE where that is all there is. */
+  readonly retention?: Partial<Retention> | undefined;
   /** To try with as well. They may do more than those that evidence is written with, and locks have to hold all the same. */
   readonly admin?: S3ClientOptions["credentials"];
   /** How long the locks of the probe's objects last. All of a check has to happen within it. */
@@ -52,11 +53,11 @@ export class S3Probe implements AsyncDisposable {
   readonly #clock: Clock;
 
   constructor(options: S3ProbeOptions) {
-    const { bucket, prefix = "", mode = "COMPLIANCE", admin, lockSeconds = DEFAULT_LOCK_SECONDS } = options;
+    const { bucket, prefix = "", retention, admin, lockSeconds = DEFAULT_LOCK_SECONDS } = options;
     const place = prefix === "" || prefix.endsWith("/") ? prefix : `${prefix}/`;
     this.#folder = `${place}${SCRATCH_FOLDER}`;
-    this.#store = `s3://${bucket}/${prefix}`;
-    this.#mode = mode;
+    this.#store = `s3://${bucket}${prefix === "" ? "" : `/${prefix}`}`;
+    this.#mode = resolveRetention(retention).mode;
     this.#lockSeconds = lockSeconds;
     this.#clock = options.clock ?? systemClock;
     const clock = new ServerClock(this.#clock);
