@@ -78,8 +78,8 @@ async function start({
     bucket &&
     new ProbeWatch({
       probe: storeProbe(resources.use(new S3Probe(await bucketOptions(bucket)))),
-      intervalMs: bucket.probe.interval_minutes * 60_000,
-      minimum: bucket.probe.minimum ?? criticalChecks(bucket.retention.mode),
+      intervalMs: (bucket.probe?.interval_minutes ?? 60) * 60_000,
+      minimum: bucket.probe?.minimum ?? criticalChecks(bucket.retention.mode),
       metrics: probeMetrics(metrics),
       clock: systemClock,
       logger,
@@ -123,6 +123,7 @@ async function start({
 function storeProbe(probe: S3Probe): StoreProbe {
   return {
     async run(options) {
+      await probe.requireLock();
       const report = await probe.run(options);
       return { results: report.results, report: reportJson(report) };
     },

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { Metrics } from "../telemetry/metrics.ts";
+import { ObjectLockError } from "../worm/object-store.ts";
 import { silentLogger } from "./audit-fixture.ts";
 import { probeMetrics } from "./metrics.ts";
 import { type CheckResult, type ProbeRun, ProbeWatch, type StoreProbe } from "./probe-watch.ts";
@@ -93,15 +94,21 @@ test("what could not be found out changes nothing: neither from the start, nor l
     [new Error("away"), { delete: "error" }, { delete: "held" }, { delete: "error" }, new Error("away")],
   );
   expect(objections).toEqual([
-    "the evidence store has not been seen to hold yet: delete",
+    "the evidence store cannot be probed: away",
     "the evidence store has not been seen to hold yet: delete",
     undefined,
     undefined,
     undefined,
   ]);
-  expect(slept).toEqual([1, 1, 60, 60, 1]);
+  expect(slept).toEqual([5 / 60, 1, 60, 60, 5 / 60]);
   expect(metrics).toMatch(/psephos_worm_probe_errors_total\{check="delete",.*\} 2/);
   expect(metrics).toMatch(/psephos_worm_probe_failures_total\{.*\} 2/);
+});
+
+test("a store that does not lock is refused at once, whatever was seen before", async () => {
+  const unlocked = new ObjectLockError("bucket b has no Object Lock");
+  const { objections } = await watch(["delete"], [{ delete: "held" }, unlocked, { delete: "held" }]);
+  expect(objections).toEqual([undefined, "bucket b has no Object Lock", undefined]);
 });
 
 test("what is not supported does not hold", async () => {

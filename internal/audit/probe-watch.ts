@@ -2,6 +2,7 @@ import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { JsonObject } from "../evidence/event.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { ObjectLockError } from "../worm/object-store.ts";
 import { Feed } from "./feed.ts";
 import type { ProbeMetrics } from "./metrics.ts";
 
@@ -22,7 +23,9 @@ export interface ProbeRun {
 /** Attacks the evidence store as somebody would who wants evidence gone. internal/worm has one for buckets. */
 export interface StoreProbe {
   /**
-   * Makes the checks; with `lasting` also those that leave something behind. Rejects when the store does not answer.
+   * Makes the checks; with `lasting` also those that leave something behind.
+   *
+   * @throws ObjectLockError  the store does not lock, which settles it. Any other error: it could not be probed.
    */
   run(options: { readonly lasting: boolean; readonly signal: AbortSignal }): Promise<ProbeRun>;
 }
@@ -40,6 +43,8 @@ export interface ProbeWatchOptions {
 
 /** After a run that did not show all of the minimum. */
 const RETRY_MS = 60_000;
+/** After one in which nothing was tried. */
+const ABSENCE_MS = 5_000;
 
 /**
  * Probes the evidence store at start and from then on, and says whether it may be written to. Until the minimum has been
@@ -54,6 +59,8 @@ export class ProbeWatch {
   readonly #options: ProbeWatchOptions;
   /** The last verdict on each check that was not an error. */
   readonly #known = new Map<string, CheckResult>();
+  /** Why the last run could not be made. */
+  #failure: unknown;
 
   constructor(options: ProbeWatchOptions) {
     this.#options = options;
@@ -77,7 +84,8 @@ export class ProbeWatch {
       // What lasts is left behind once, and again only where sealing waits for nothing else.
       if (run) lasting = missing.length > 0 && missing.every((check) => !isIn(run, check));
       const settled = run !== undefined && missing.length === 0;
-      await clock.sleep(settled ? intervalMs : Math.min(RETRY_MS, intervalMs), signal);
+      const retryMs = run ? RETRY_MS : ABSENCE_MS;
+      await clock.sleep(settled ? intervalMs : Math.min(retryMs, intervalMs), signal);
     }
   }
 
@@ -85,6 +93,7 @@ export class ProbeWatch {
     const { probe, metrics, logger, clock } = this.#options;
     try {
       const run = await probe.run({ lasting, signal });
+      this.#failure = undefined;
       for (const result of run.results) {
         const { check, verdict } = result;
         if (verdict === "error") metrics.errors.inc({ check });
@@ -94,6 +103,7 @@ export class ProbeWatch {
       metrics.completedAt.set(clock.nowMicros() / 1e6);
       return run;
     } catch (error) {
+      this.#failure = error;
       if (!signal.aborted) {
         metrics.failures.inc();
         logger.warn({ reason: messageOf(error) }, "the evidence store cannot be probed; trying again");
@@ -103,21 +113,26 @@ export class ProbeWatch {
   }
 
   #judge(): void {
-    const missing = this.#missing();
-    const seen = missing.flatMap((check) => this.#known.get(check) ?? []);
-    const [first] = seen;
-    let objection: string | undefined;
-    if (first) {
-      const names = seen.map(({ check }) => check).join(", ");
-      objection = `the evidence store failed its probe: ${names} (${first.check}: ${first.observed})`;
-    } else if (missing.length > 0) {
-      objection = `the evidence store has not been seen to hold yet: ${missing.join(", ")}`;
-    }
+    const objection = this.#objection();
     if (objection === this.objection.current) return;
     const { logger } = this.#options;
     if (objection === undefined) logger.info({}, "the evidence store passes its probe");
     else logger.error({ reason: objection }, "nothing is sealed until a later probe passes; votes are kept");
     this.objection.publish(objection);
+  }
+
+  #objection(): string | undefined {
+    if (this.#failure instanceof ObjectLockError) return this.#failure.message;
+    const missing = this.#missing();
+    if (missing.length === 0) return undefined;
+    const seen = missing.flatMap((check) => this.#known.get(check) ?? []);
+    const [first] = seen;
+    if (first) {
+      const names = seen.map(({ check }) => check).join(", ");
+      return `the evidence store failed its probe: ${names} (${first.check}: ${first.observed})`;
+    }
+    if (this.#failure) return `the evidence store cannot be probed: ${messageOf(this.#failure)}`;
+    return `the evidence store has not been seen to hold yet: ${missing.join(", ")}`;
   }
 
   #tell({ report }: ProbeRun): void {

@@ -3,7 +3,12 @@ import { type ErrorKind, ServiceError } from "../core/errors.ts";
 import { SqlError } from "../query/sql-error.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { SourceError } from "../verify/http-source.ts";
-import { ObjectArchivedError, ObjectStoreError, type StoreFailure } from "../worm/object-store.ts";
+import {
+  ObjectArchivedError,
+  ObjectLockError,
+  ObjectStoreError,
+  type StoreFailure,
+} from "../worm/object-store.ts";
 
 /** What a command's exit status says. Documented in `psephos --help`. */
 export const ExitCode = {
@@ -16,6 +21,8 @@ export const ExitCode = {
   unavailable: 3,
   /** Anything else. */
   internal: 4,
+  /** The check was made, and nothing critical failed, but something serious. */
+  weak: 5,
   /** A signal came before the command was done: 128 and the number of SIGINT, as shells have it. */
   interrupted: 130,
 } as const;
@@ -62,6 +69,8 @@ export function exitCodeOf(error: unknown): ExitCode {
     if (UNAVAILABLE.includes(error.kind)) return ExitCode.unavailable;
     return error.kind === "internal" || error.kind === "data-loss" ? ExitCode.internal : ExitCode.usage;
   }
+  // No such bucket, or one that does not lock: another has to be named.
+  if (error instanceof ObjectLockError) return ExitCode.usage;
   if (error instanceof ObjectArchivedError) return ExitCode.unavailable;
   if (error instanceof ObjectStoreError) {
     return STORE_UNAVAILABLE.includes(error.failure) ? ExitCode.unavailable : ExitCode.usage;

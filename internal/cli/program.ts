@@ -37,6 +37,7 @@ Exit status:
   2    the command line, a file or a request is wrong; nothing was changed
   3    a service or a file could not be reached, or is not ready: trying again may help
   4    anything else
+  5    checked, and nothing critical is wrong, but something serious (worm probe)
   130  stopped by Ctrl-C before it was done
 
 Data goes to standard output, everything else to standard error.`;

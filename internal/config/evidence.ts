@@ -49,7 +49,7 @@ const bucket = z.strictObject({
       days: DAYS.default(TEN_YEARS),
     })
     .prefault({}),
-  probe: wormProbeConfig.prefault({}),
+  probe: wormProbeConfig.optional(),
 });
 
 /**

@@ -8,6 +8,7 @@ import { addEvidenceOptions, bucketClient, type EvidenceOptions, evidencePlace }
 import { ExitCode, UsageError } from "../exit-code.ts";
 import type { Profile } from "../profile.ts";
 import { formatTable } from "../terminal.ts";
+import { wormProbeCommand } from "./worm-probe.ts";
 
 interface InitOptions extends EvidenceOptions {
   readonly mode?: RetentionMode;
@@ -15,8 +16,11 @@ interface InitOptions extends EvidenceOptions {
   readonly dryRun: boolean;
 }
 
-export function wormCommand(program: Command, { run }: Cli): void {
-  const worm = program.command("worm").description("prepare the bucket that evidence is kept in (operators)");
+export function wormCommand(program: Command, cli: Cli): void {
+  const { run } = cli;
+  const worm = program
+    .command("worm")
+    .description("prepare and probe the bucket that evidence is kept in (operators)");
 
   const init = worm
     .command("init")
@@ -45,6 +49,7 @@ export function wormCommand(program: Command, { run }: Cli): void {
       }),
     );
   addEvidenceOptions(init, "the bucket; the profile's unless given");
+  wormProbeCommand(worm, cli);
 }
 
 const INIT_EXAMPLES = `

@@ -73,13 +73,19 @@ export class Bench {
   /**
    * Asks something, whatever the answer.
    *
-   * @throws ObjectStoreError  there is none, or no such bucket, or these credentials are not known
+   * @throws ObjectStoreError  there is none, or these credentials are not known
+   * @throws ObjectLockError   there is no such bucket
    */
   async knock(): Promise<void> {
     const Bucket = this.bucket;
     // The first is answered in words. The second tells that there is no bucket where the first speaks of locks alone.
     await this.#knockWith((client) => client.send(new GetObjectLockConfigurationCommand({ Bucket })));
     await this.#knockWith((client) => client.send(new HeadBucketCommand({ Bucket })));
+  }
+
+  /** @throws ObjectLockError  the bucket has no Object Lock, or does not exist */
+  requireLock(): Promise<void> {
+    return this.#lock.check();
   }
 
   /** Whole seconds, as servers keep no finer. */
@@ -161,7 +167,10 @@ export class Bench {
       await this.ask(`answer for bucket ${this.bucket}`, call);
     } catch (error) {
       const answered = error instanceof ObjectStoreError && ["access", "refused"].includes(error.failure);
-      if (!answered || hasS3Code(error, "NoSuchBucket", "NotFound")) throw error;
+      if (!answered) throw error;
+      if (hasS3Code(error, "NoSuchBucket", "NotFound")) {
+        throw new ObjectLockError(`there is no bucket ${this.bucket}`);
+      }
     }
   }
 

@@ -76,6 +76,7 @@ export class S3Probe implements AsyncDisposable {
    * is a result.
    *
    * @throws ObjectStoreError  the store does not answer, or does not know the credentials: nothing was tried
+   * @throws ObjectLockError   there is no such bucket
    */
   async run({ lasting, signal, onResult }: ProbeRunOptions): Promise<ProbeReport> {
     const startedAt = new Date(this.#clock.nowMicros() / 1000);
@@ -92,6 +93,16 @@ export class S3Probe implements AsyncDisposable {
       }
     }
     return { store: this.#store, startedAt, retentionSeconds: this.#lockSeconds, results };
+  }
+
+  /**
+   * For who need not see it broken: without Object Lock nothing can hold, and trying it would suspend versioning for a
+   * moment.
+   *
+   * @throws ObjectLockError  the bucket has no Object Lock
+   */
+  requireLock(): Promise<void> {
+    return this.#writer.requireLock();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
