@@ -228,6 +228,10 @@ export class Bench {
   }
 }
 
+export function isVersion({ versionId }: Placed): boolean {
+  return versionId !== NO_VERSION;
+}
+
 export function lockHeaders({ mode, until }: Lock) {
   return { ObjectLockMode: mode, ObjectLockRetainUntilDate: until };
 }

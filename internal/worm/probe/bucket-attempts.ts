@@ -3,24 +3,25 @@
 // deletion of the bucket.
 import {
   type DefaultRetention,
-  GetBucketVersioningCommand,
   GetObjectLockConfigurationCommand,
   PutBucketVersioningCommand,
   PutObjectLockConfigurationCommand,
 } from "@aws-sdk/client-s3";
 import { ObjectStoreError } from "../object-store.ts";
 import type { Attempt } from "./attempt.ts";
-import type { Bench } from "./bench.ts";
+import { type Bench, isVersion } from "./bench.ts";
 import { judgePresence, judgeSetting } from "./judge.ts";
 
 const MAX_DAYS = 36_500;
 const DAYS_OF_A_YEAR = 366;
 
-export const suspendVersioning: Attempt = async ({ writer, attacker, strongest }) => {
-  const before = await versioningOf(writer);
-  if (before !== "Enabled") return { verdict: "broken", observed: "the bucket keeps no versions" };
+/** Seen by what a PUT makes: who may only write cannot ask for the setting. */
+export const suspendVersioning: Attempt = async ({ writer, attacker, strongest, name }) => {
+  if (!isVersion(await writer.place(`${name}-before`))) {
+    return { verdict: "broken", observed: "the bucket keeps no versions" };
+  }
   const answer = await setVersioning(attacker, "Suspended");
-  const suspended = (await versioningOf(writer)) !== "Enabled";
+  const suspended = !isVersion(await writer.place(`${name}-after`));
   if (!suspended) return judgeSetting(false, answer);
   const back = await setVersioning(strongest, "Enabled");
   if (back.kind === "done") return judgeSetting(true, answer);
@@ -52,11 +53,6 @@ export const weakenDefault: Attempt = async ({ writer, attacker }) => {
   const after = await defaultOf(writer);
   return judgeSetting(after === undefined || daysOf(after) < longer, answer);
 };
-
-async function versioningOf(bench: Bench): Promise<string | undefined> {
-  const command = new GetBucketVersioningCommand({ Bucket: bench.bucket });
-  return (await bench.ask("say whether it keeps versions", (client) => client.send(command))).Status;
-}
 
 function setVersioning(bench: Bench, Status: "Enabled" | "Suspended") {
   const input = { Bucket: bench.bucket, VersioningConfiguration: { Status } };

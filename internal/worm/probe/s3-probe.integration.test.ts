@@ -4,11 +4,17 @@ import {
   DeleteObjectCommand,
   GetBucketVersioningCommand,
   GetObjectLockConfigurationCommand,
+  PutBucketPolicyCommand,
   PutBucketVersioningCommand,
   PutObjectLockConfigurationCommand,
 } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { S3_IMPLEMENTATIONS, type S3Implementation } from "../../../deploy/local/s3-binaries.ts";
+import { runProgram } from "../../../deploy/local/run-program.ts";
+import {
+  findS3Server,
+  S3_IMPLEMENTATIONS,
+  type S3Implementation,
+} from "../../../deploy/local/s3-binaries.ts";
 import { TestS3 } from "../test-s3.ts";
 import { s3Error, TestS3Proxy } from "../test-s3-proxy.ts";
 import { CHECK_NAMES, type CheckName, checkOf } from "./checks.ts";
@@ -170,6 +176,46 @@ describe.each(S3_IMPLEMENTATIONS)("the probe over %s", (implementation) => {
     expect(verdict).toEqual(["broken", "refused (AccessDenied); the version is gone"]);
   });
 
+  // MinIO's bucket policies bind strangers alone, and its users come from another API.
+  test.runIf(implementation === "versitygw")(
+    "of a writer that may only write, an administrator's credentials show what it cannot",
+    async () => {
+      const bucket = await s3.createBucket();
+      const credentials = await createWriter(s3, bucket);
+      await using probe = open(bucket, { credentials, admin: s3.connection.credentials });
+      const report = await probe.run({ lasting: true });
+      const of = (as: "writer" | "admin") =>
+        truthOf({ ...report, results: report.results.filter((result) => result.as === as) });
+
+      expect(brokenOf({ ...report, results: report.results.filter(({ as }) => as === "writer") })).toEqual([
+        "put-without-checksum",
+        "default-retention-shown",
+      ]);
+      expect(of("writer")).toMatchObject({
+        "delete-version": refused("AccessDenied"),
+        "delete-marker": refused("AccessDenied"),
+        "suspend-versioning": ["held", "refused (AccessDenied); it is as it was"],
+        "governance-bypass": refused("AccessDenied"),
+        "legal-hold-removal": ["held", "refused (AccessDenied); it is as it was"],
+        "legal-hold-after-expiry": [
+          "held",
+          "refused (AccessDenied); the version is there; so is one without a hold",
+        ],
+        "weaken-default": ["not-supported", "the bucket has no default"],
+      });
+      expect(of("admin")).toMatchObject({
+        "delete-version-bypass": refused("AccessDenied"),
+        "delete-marker": intact,
+        "suspend-versioning": ["held", "refused (InvalidBucketState); it is as it was"],
+        "governance-bypass": gone,
+        "legal-hold-removal": notOurs,
+        "legal-hold-after-expiry": gone,
+        "default-retention-enforced": gone,
+      });
+      expect(of("admin")).not.toHaveProperty("overwrite");
+    },
+  );
+
   test("rejects where nothing can be tried", async () => {
     const credentials = { ...s3.connection.credentials, secretAccessKey: "another" };
     await using stranger = open(await s3.createBucket(), { credentials });
@@ -180,3 +226,33 @@ describe.each(S3_IMPLEMENTATIONS)("the probe over %s", (implementation) => {
     );
   });
 });
+
+/** A user of versitygw's who may do what evidence needs, and nothing else. */
+async function createWriter({ server, client, connection }: TestS3, bucket: string) {
+  const { program } = await findS3Server("versitygw");
+  const { accessKeyId, secretAccessKey } = connection.credentials;
+  const writer = { accessKeyId: "writer", secretAccessKey: "the writer's secret" };
+  const root = ["--access", accessKeyId, "--secret", secretAccessKey, "--endpoint-url", server.endpoint];
+  const user = ["--access", writer.accessKeyId, "--secret", writer.secretAccessKey, "--role", "user"];
+  await runProgram({
+    file: program,
+    args: ["admin", ...root, "create-user", ...user],
+    env: { SSL_CERT_FILE: server.caFile },
+    timeoutMs: 10_000,
+  });
+  const actions = [
+    ...["PutObject", "PutObjectRetention", "GetObject", "GetObjectVersion", "GetObjectRetention"],
+    ...["ListBucket", "ListBucketVersions", "GetBucketObjectLockConfiguration"],
+  ];
+  const Statement = [
+    {
+      Effect: "Allow",
+      Principal: { AWS: [writer.accessKeyId] },
+      Action: actions.map((action) => `s3:${action}`),
+      Resource: [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`],
+    },
+  ];
+  const Policy = JSON.stringify({ Version: "2012-10-17", Statement });
+  await client.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy }));
+  return writer;
+}
