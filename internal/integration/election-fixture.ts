@@ -12,6 +12,7 @@ import { DigestService } from "../../gen/ts/psephos/digest/v1/digest_pb.js";
 import { ShardRouterService } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import { ElectionService } from "../../gen/ts/psephos/vote/v1/election_pb.js";
 import { VoteService } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
+import { EventKey } from "../audit/event-key.ts";
 import { encodeManifest, type Manifest } from "../ballot/manifest.ts";
 import { ChoiceOpener } from "../ballot/opening.ts";
 import { generateTallyKeyPair } from "../ballot/tally-key.ts";
@@ -271,7 +272,9 @@ export class TestElection {
     const report = new VerificationReport();
     const log = await verifyPublicLog({ source: this.source, electionId: id, report, logKey });
     const known = log && { size: log.checkpoint.size, root: log.checkpoint.root };
-    const evidence = await verifyEvidence({ store: this.evidence, electionId: id, report, logKey, known });
+    const eventKey = (await EventKey.load(this.#stack.stack.folders.eventKeyFile)).verifierKey(manifest);
+    const keys = { logKey, eventKey };
+    const evidence = await verifyEvidence({ store: this.evidence, electionId: id, report, ...keys, known });
     expect({ problems: report.problems, notChecked: report.notChecked }).toEqual({
       problems: [],
       notChecked: [],
