@@ -1,17 +1,25 @@
 // What each server can be given, and what it answers to the rest. The tables are facts about these versions.
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { promisify } from "node:util";
 import {
+  DeleteBucketPolicyCommand,
+  DeleteObjectCommand,
   GetBucketPolicyCommand,
   GetObjectLockConfigurationCommand,
   ListBucketsCommand,
   ListObjectVersionsCommand,
   PutBucketPolicyCommand,
   PutObjectCommand,
+  PutObjectLegalHoldCommand,
   PutObjectLockConfigurationCommand,
 } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { S3_IMPLEMENTATIONS, type S3Implementation } from "../../deploy/local/s3-binaries.ts";
+import { findS3Server, S3_IMPLEMENTATIONS, type S3Implementation } from "../../deploy/local/s3-binaries.ts";
 import { utf8 } from "../core/bytes.ts";
 import { type BucketSetup, type BucketSetupOptions, setUpBucket } from "./bucket-setup.ts";
+import { ObjectConflictError } from "./object-store.ts";
+import { createS3Client, type S3Credentials } from "./s3-client.ts";
 import { TestS3 } from "./test-s3.ts";
 
 /** What each can have of what is not essential. */
@@ -149,6 +157,78 @@ describe.each(S3_IMPLEMENTATIONS)("setUpBucket on %s", (implementation) => {
   test("credentials it does not take are nothing about the bucket", async () => {
     const credentials = { accessKeyId: "nobody", secretAccessKey: "nothing" };
     await expect(setUp(newName(), { credentials })).rejects.toMatchObject({ failure: "credentials" });
+  });
+});
+
+// Users and their rights are each server's own; this one takes both without a server of its own for them.
+describe("whom the policies of deploy/s3/ bind, on versitygw", () => {
+  const BUCKET = "votes-example-org-evidence";
+  let s3: TestS3;
+
+  beforeAll(async () => {
+    s3 = await TestS3.start("versitygw");
+    await setUpBucket({ ...s3.connection, bucket: BUCKET });
+  });
+  afterAll(() => s3?.[Symbol.asyncDispose]());
+
+  /** A new user with the rights of a file of deploy/s3/, beside the bucket's own policy. */
+  async function user(name: string): Promise<S3Credentials> {
+    const { program } = await findS3Server("versitygw");
+    const { endpoint, credentials: root } = s3.connection;
+    const credentials = { accessKeyId: name, secretAccessKey: "a-secret-of-the-test" };
+    const as = ["-a", root.accessKeyId, "-s", root.secretAccessKey, "-er", endpoint];
+    const create = ["create-user", "-a", name, "-s", credentials.secretAccessKey, "-r", "user"];
+    const env = { SSL_CERT_FILE: s3.server.caFile };
+    await promisify(execFile)(program, ["admin", ...as, ...create], { env });
+
+    const file = new URL(`../../deploy/s3/${name}-policy.json`, import.meta.url);
+    const { Statement: rights } = JSON.parse(await readFile(file, "utf8"));
+    const { Policy = "" } = await s3.client.send(new GetBucketPolicyCommand({ Bucket: BUCKET }));
+    const policy = JSON.parse(Policy);
+    for (const statement of rights) policy.Statement.push({ ...statement, Principal: { AWS: [name] } });
+    await s3.client.send(new PutBucketPolicyCommand({ Bucket: BUCKET, Policy: JSON.stringify(policy) }));
+    return credentials;
+  }
+
+  test("AuditService can do all it does, and neither delete nor hide", async () => {
+    const credentials = await user("audit-service");
+    await using store = s3.store(BUCKET, { credentials });
+    const { versionId } = await store.put("a", utf8("x"));
+    expect(await store.put("a", utf8("x"))).toMatchObject({ versionId });
+    await expect(store.put("a", utf8("y"))).rejects.toBeInstanceOf(ObjectConflictError);
+    expect(await store.get("a", versionId)).toEqual(utf8("x"));
+    expect((await store.stat("a"))?.retention).toMatchObject({ mode: "COMPLIANCE" });
+    expect(await store.get("b")).toBeUndefined();
+    const keys = [];
+    for await (const key of store.list("")) keys.push(key);
+    expect(keys).toContain("a");
+
+    const client = createS3Client({ ...s3.connection, credentials });
+    const denied = { name: "AccessDenied" };
+    const Key = { Bucket: BUCKET, Key: "a" };
+    await expect(client.send(new DeleteObjectCommand(Key))).rejects.toMatchObject(denied);
+    await expect(
+      client.send(new DeleteObjectCommand({ ...Key, VersionId: versionId })),
+    ).rejects.toMatchObject(denied);
+    const hold = { LegalHold: { Status: "ON" as const } };
+    await expect(client.send(new PutObjectLegalHoldCommand({ ...Key, ...hold }))).rejects.toMatchObject(
+      denied,
+    );
+    const noPolicy = new DeleteBucketPolicyCommand({ Bucket: BUCKET });
+    await expect(client.send(noPolicy)).rejects.toMatchObject(denied);
+    client.destroy();
+  });
+
+  test("an auditor can read, and store nothing", async () => {
+    await using ours = s3.store(BUCKET);
+    const { versionId } = await ours.put("c", utf8("x"));
+    await using store = s3.store(BUCKET, { credentials: await user("auditor") });
+    expect(await store.get("c", versionId)).toEqual(utf8("x"));
+    expect((await store.stat("c"))?.retention).toMatchObject({ mode: "COMPLIANCE" });
+    const versions = [];
+    for await (const { key } of store.listVersions("")) versions.push(key);
+    expect(versions).toContain("c");
+    await expect(store.put("d", utf8("x"))).rejects.toMatchObject({ failure: "access" });
   });
 });
 
