@@ -94,7 +94,7 @@ test("what could not be found out changes nothing: neither from the start, nor l
     [new Error("away"), { delete: "error" }, { delete: "held" }, { delete: "error" }, new Error("away")],
   );
   expect(objections).toEqual([
-    "the evidence store cannot be probed: away",
+    "away",
     "the evidence store has not been seen to hold yet: delete",
     undefined,
     undefined,

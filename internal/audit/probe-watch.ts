@@ -122,7 +122,8 @@ export class ProbeWatch {
   }
 
   #objection(): string | undefined {
-    if (this.#failure instanceof ObjectLockError) return this.#failure.message;
+    const failure = this.#failure;
+    if (failure instanceof ObjectLockError) return failure.message;
     const missing = this.#missing();
     if (missing.length === 0) return undefined;
     const seen = missing.flatMap((check) => this.#known.get(check) ?? []);
@@ -131,7 +132,7 @@ export class ProbeWatch {
       const names = seen.map(({ check }) => check).join(", ");
       return `the evidence store failed its probe: ${names} (${first.check}: ${first.observed})`;
     }
-    if (this.#failure) return `the evidence store cannot be probed: ${messageOf(this.#failure)}`;
+    if (failure !== undefined) return messageOf(failure);
     return `the evidence store has not been seen to hold yet: ${missing.join(", ")}`;
   }
 

@@ -45,8 +45,10 @@ describe.each(S3_IMPLEMENTATIONS)("with evidence in %s, a vote an object,", (imp
       await server?.kill();
       await casting.acknowledged(100);
       await casting.stop();
-      await until("the outage is known", async () => Boolean((await headOf(election))?.waitingBecause));
-      expect((await headOf(election))?.waitingBecause).toMatch(/^S3 did not .*: it cannot be reached \(/);
+      await until("the outage is known", async () => {
+        const { waitingBecause = "" } = (await headOf(election)) ?? {};
+        return /^S3 did not .*: it cannot be reached \(/.test(waitingBecause);
+      });
       await server?.start();
     }
     await election.cast(election.ballots(50));

@@ -220,6 +220,10 @@ describe.each(S3_IMPLEMENTATIONS)("the probe over %s", (implementation) => {
     const credentials = { ...s3.connection.credentials, secretAccessKey: "another" };
     await using stranger = open(await s3.createBucket(), { credentials });
     await expect(stranger.run({ lasting: false })).rejects.toMatchObject({ failure: "credentials" });
+    await using proxy = await TestS3Proxy.to(s3.connection);
+    proxy.fault = ({ call }) => (call > 20 ? "before" : undefined);
+    await using leaving = open(await s3.createBucket(), { endpoint: proxy.endpoint });
+    await expect(leaving.run({ lasting: false })).rejects.toMatchObject({ failure: "unreachable" });
     await using nowhere = open("psephos-there-is-no-such-bucket");
     await expect(nowhere.run({ lasting: false })).rejects.toThrow(
       "there is no bucket psephos-there-is-no-such-bucket",

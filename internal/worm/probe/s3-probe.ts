@@ -2,14 +2,14 @@ import { randomBytes } from "node:crypto";
 import type { S3Client } from "@aws-sdk/client-s3";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
-import { ObjectStoreError, type RetentionMode } from "../object-store.ts";
+import { ObjectStoreError, type RetentionMode, type StoreFailure } from "../object-store.ts";
 import { createS3Client, type S3ClientOptions } from "../s3-client.ts";
 import { type Retention, resolveRetention } from "../s3-lock.ts";
 import { ATTEMPTS } from "./attempts.ts";
 import { Bench } from "./bench.ts";
 import { type Actor, CHECK_NAMES, type CheckName, checkOf, severityOf } from "./checks.ts";
 import type { Judgement } from "./judge.ts";
-import type { ProbeReport, ProbeResult } from "./report.ts";
+import { outcomeOf, type ProbeReport, type ProbeResult } from "./report.ts";
 import { ServerClock } from "./server-clock.ts";
 
 /**
@@ -19,6 +19,9 @@ import { ServerClock } from "./server-clock.ts";
 export const SCRATCH_FOLDER = "_psephos-probe";
 
 export const DEFAULT_LOCK_SECONDS = 60;
+
+/** What is not of one request alone. */
+const GONE: readonly StoreFailure[] = ["unreachable", "credentials"];
 
 const TIMEOUTS = { connectMs: 3_000, answerMs: 10_000 };
 
@@ -73,26 +76,30 @@ export class S3Probe implements AsyncDisposable {
 
   /**
    * Makes the checks one after another: some of what they touch is the whole bucket's. That one of them could not be made
-   * is a result.
+   * is a result. Where the store is gone there is nothing more to try: then the run ends, with what critical was found.
    *
-   * @throws ObjectStoreError  the store does not answer, or does not know the credentials: nothing was tried
+   * @throws ObjectStoreError  the store does not answer, or does not know the credentials, and nothing critical was found
    * @throws ObjectLockError   there is no such bucket
    */
   async run({ lasting, signal, onResult }: ProbeRunOptions): Promise<ProbeReport> {
     const startedAt = new Date(this.#clock.nowMicros() / 1000);
     for (const bench of [this.#writer, ...(this.#admin ? [this.#admin] : [])]) await bench.knock();
     const folder = `${this.#folder}/${folderName(startedAt)}`;
+    const report = { store: this.#store, startedAt, retentionSeconds: this.#lockSeconds };
     const results: ProbeResult[] = [];
     for (const check of CHECK_NAMES.filter((name) => lasting || !checkOf(name).lasting)) {
       for (const as of this.#actors(check)) {
         signal?.throwIfAborted();
-        const judgement = await this.#attempt(check, as, `${folder}/${check}-${as}`);
+        const { error, ...judgement } = await this.#attempt(check, as, `${folder}/${check}-${as}`);
         const result = { check, as, severity: severityOf(check, as, this.#mode), ...judgement };
         results.push(result);
         onResult?.(result);
+        if (error === undefined || !GONE.includes(error.failure)) continue;
+        if (outcomeOf({ ...report, results }) === "critical") return { ...report, results };
+        throw error;
       }
     }
-    return { store: this.#store, startedAt, retentionSeconds: this.#lockSeconds, results };
+    return { ...report, results };
   }
 
   /**
@@ -113,7 +120,11 @@ export class S3Probe implements AsyncDisposable {
     return this.#admin && checkOf(check).asAdmin !== undefined ? ["writer", "admin"] : ["writer"];
   }
 
-  async #attempt(check: CheckName, as: Actor, name: string): Promise<Judgement> {
+  async #attempt(
+    check: CheckName,
+    as: Actor,
+    name: string,
+  ): Promise<Judgement & { error?: ObjectStoreError }> {
     const writer = this.#writer;
     const strongest = this.#admin ?? writer;
     try {
@@ -125,7 +136,7 @@ export class S3Probe implements AsyncDisposable {
       });
     } catch (error) {
       if (!(error instanceof ObjectStoreError)) throw error;
-      return { verdict: "error", observed: messageOf(error) };
+      return { verdict: "error", observed: messageOf(error), error };
     }
   }
 }
