@@ -1,6 +1,7 @@
 import { equalBytes, toHex } from "../core/bytes.ts";
 import { type TreeSize, treeSize } from "../core/ids.ts";
 import { HASH_SIZE, type Hash } from "../core/sha256.ts";
+import { CompactRange } from "./compact-range.ts";
 import { TlogError, unverified } from "./errors.ts";
 import {
   hashesAtLevel,
@@ -141,6 +142,11 @@ export class GrowingTree {
       }
     });
     return tiles;
+  }
+
+  /** The same tree for whoever needs no tiles. */
+  compact(): CompactRange {
+    return CompactRange.of(this.size, this.#peaks.filter((peak) => peak !== undefined).reverse());
   }
 
   /** An independent copy, to try appends that may have to be given up. */
