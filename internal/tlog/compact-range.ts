@@ -34,7 +34,9 @@ export class CompactRange {
       if (left % 2 === 1) heights.unshift(height);
     }
     if (heights.length !== hashes.length) {
-      throw outOfRange(`a tree of ${size} entries has ${heights.length} complete subtrees, not ${hashes.length}`);
+      throw outOfRange(
+        `a tree of ${size} entries has ${heights.length} complete subtrees, not ${hashes.length}`,
+      );
     }
     const peaks: (Hash | undefined)[] = [];
     heights.forEach((height, i) => {
@@ -55,7 +57,8 @@ export class CompactRange {
   /** Adds a subtree's entries. The size is a multiple of theirs: nothing smaller is left open. */
   append({ height: at, hash: root }: Subtree): void {
     const entries = 2 ** at;
-    if (this.#size % entries > 0) throw outOfRange(`no subtree of ${entries} entries begins at ${this.#size}`);
+    if (this.#size % entries > 0)
+      throw outOfRange(`no subtree of ${entries} entries begins at ${this.#size}`);
     let [height, hash] = [at, root];
     for (let left = this.#peaks[height]; left !== undefined; left = this.#peaks[height]) {
       hash = nodeHash(left, hash);
@@ -93,7 +96,8 @@ export function subtreesOf(first: number, leaves: Uint8Array): Subtree[] {
       index++;
     }
     const parents: Hash[] = [];
-    for (let i = alone; i + 1 < hashes.length; i += 2) parents.push(nodeHash(at(hashes, i), at(hashes, i + 1)));
+    for (let i = alone; i + 1 < hashes.length; i += 2)
+      parents.push(nodeHash(at(hashes, i), at(hashes, i + 1)));
     if ((hashes.length - alone) % 2 === 1) right.unshift({ height, hash: at(hashes, hashes.length - 1) });
     hashes = parents;
   }

@@ -1,24 +1,20 @@
-import { ChainError, type ChainHead, genesisHeads, verifyNext } from "../ballot/chain.ts";
-import { type ClosingEntry, closingEntry, encodeEntry } from "../ballot/entry.ts";
+import { type ChainHead, genesisHeads } from "../ballot/chain.ts";
+import type { ClosingEntry } from "../ballot/entry.ts";
 import type { Manifest } from "../ballot/manifest.ts";
-import type { VoteRecord } from "../ballot/record.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
-import { type Tally, TallyError } from "../ballot/tally.ts";
 import { equalBytes, toHex } from "../core/bytes.ts";
-import { type ElectionId, shardId, type TreeSize, treeSize, voteIdOf } from "../core/ids.ts";
-import type { Hash } from "../core/sha256.ts";
-import { verifyEvent } from "../evidence/event.ts";
+import { type ElectionId, positionOf, shardId, type TreeSize, treeSize, voteId } from "../core/ids.ts";
+import { HASH_SIZE, type Hash } from "../core/sha256.ts";
 import { manifestKey, type SegmentRange } from "../evidence/layout.ts";
-import { logEntryOf, type Segment } from "../evidence/segment.ts";
-import type { SegmentEntry } from "../evidence/segment-line.ts";
 import type { VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
+import { CompactRange, subtreesOf } from "../tlog/compact-range.ts";
 import { TlogError } from "../tlog/errors.ts";
-import { GrowingTree } from "../tlog/growing-tree.ts";
-import type { NoteVerifier } from "../tlog/note-verifier.ts";
 import type { TileFetch } from "../tlog/tile-fetch.ts";
+import { leafHash } from "../tlog/tree.ts";
+import type { CheckedSegment } from "./check-segment.ts";
 import { SourceError } from "./http-source.ts";
 import { PublicTree } from "./public-tree.ts";
-import type { VerificationReport } from "./report.ts";
+import type { Place, VerificationReport } from "./report.ts";
 
 /** A signed tree that the evidence must lead to. */
 export interface KnownTree {
@@ -28,20 +24,31 @@ export interface KnownTree {
   readonly fetch?: TileFetch | undefined;
 }
 
+/** Where a verification of the evidence stands: all that is needed to go on from there. */
+export interface EvidencePosition {
+  readonly size: number;
+  /** Undefined when they are not known. */
+  readonly heads: readonly ChainHead[] | undefined;
+  /** Undefined when it is not known. */
+  readonly tree: CompactRange | undefined;
+  /** The last vote; null before the first, undefined when it is not known. */
+  readonly lastVote: VoteCheckpoint["lastVote"] | undefined;
+  readonly closing: ClosingEntry | undefined;
+}
+
 export interface EvidenceLogOptions {
   readonly manifest: Manifest;
   readonly manifestHash: Hash;
   readonly known: KnownTree | undefined;
-  /** The key that events are signed with, where it is known. */
-  readonly eventKey: NoteVerifier | undefined;
   readonly report: VerificationReport;
-  /** Takes every record that verifies, unless somebody else applies the one-vote rule. */
-  readonly tally: Tally | undefined;
+  /** Where to begin; the log's beginning unless given. */
+  readonly from?: EvidencePosition | undefined;
 }
 
 /**
- * The log as the segments of an evidence store give it, one after another: chains, tree and count. What is lost with a
- * segment that cannot be read is taken up again where the next one says it stands, and from the public log.
+ * The log as the segments of an evidence store give it, one after another, each of which was checked by itself: here
+ * chains and tree are joined. What is lost with a segment that cannot be read is taken up again where the next one says
+ * it stands, and from the public log.
  */
 export class EvidenceLog {
   closing: ClosingEntry | undefined;
@@ -50,24 +57,26 @@ export class EvidenceLog {
   readonly #electionId: ElectionId;
   #manifestHash: Hash;
   readonly #known: KnownTree | undefined;
-  readonly #eventKey: NoteVerifier | undefined;
   readonly #report: VerificationReport;
-  readonly #tally: Tally | undefined;
   #size = 0;
   /** Undefined when they are not known. */
-  #heads: ChainHead[] | undefined;
-  #tree: GrowingTree | undefined = GrowingTree.empty();
+  #heads: readonly ChainHead[] | undefined;
+  #tree: CompactRange | undefined = CompactRange.empty();
   #public: PublicTree | undefined;
 
-  constructor({ manifest, manifestHash, known, eventKey, report, tally }: EvidenceLogOptions) {
+  constructor({ manifest, manifestHash, known, report, from }: EvidenceLogOptions) {
     this.#electionId = manifest.electionId;
     this.#manifestHash = manifestHash;
     this.#known = known;
-    this.#eventKey = eventKey;
     this.#report = report;
-    this.#tally = tally;
     this.#heads = genesisHeads(manifestHash, manifest.shards);
     this.#public = known?.fetch && new PublicTree({ ...known, fetch: known.fetch });
+    if (!from) return;
+    this.#size = from.size;
+    this.#heads = from.heads;
+    this.#tree = from.tree?.clone();
+    this.lastVote = from.lastVote;
+    this.closing = from.closing;
   }
 
   get size(): number {
@@ -84,21 +93,22 @@ export class EvidenceLog {
     return this.#heads;
   }
 
+  get position(): EvidencePosition {
+    const { lastVote, closing } = this;
+    return { size: this.#size, heads: this.#heads, tree: this.#tree?.clone(), lastVote, closing };
+  }
+
   /** Takes the next segment, and reports all that is wrong with it. */
-  async accept(key: string, segment: Segment): Promise<void> {
-    const { firstIndex, entries } = segment;
+  async accept(key: string, segment: CheckedSegment): Promise<void> {
+    const { firstIndex } = segment;
     const refuse = (problem: string) => this.#report.problem({ object: key, index: firstIndex }, problem);
     if (firstIndex < this.#size) return refuse("overlaps the segments before it: two histories");
     if (this.closing) return refuse("comes after the closing entry");
     this.#expect(firstIndex);
-    await this.#join(segment, refuse);
-    let rootAtKnown = this.root;
-    for (const [offset, entry] of entries.entries()) {
-      this.#append(key, firstIndex + offset, entry);
-      if (this.#size === this.#known?.size) rootAtKnown = this.root;
-    }
-    // Whoever wants the tiles has the public log's; these would pile up.
-    this.#tree?.takeTiles();
+    const before = await this.#join(segment, refuse);
+    this.#compareTimes(key, segment, before);
+    this.#report.add(segment.findings);
+    const rootAtKnown = this.#append(segment);
     if (this.#tree && !equalBytes(segment.rootAfter, this.#tree.root())) {
       refuse("does not lead to the root it names");
     }
@@ -126,8 +136,11 @@ export class EvidenceLog {
     this.lastVote = undefined;
   }
 
-  /** Compares what a segment says of the log before it, and takes its word for what is not known. */
-  async #join(segment: Segment, refuse: (problem: string) => void): Promise<void> {
+  /**
+   * Compares what a segment says of the log before it, and takes its word for what is not known. Answers the shards'
+   * heads before it, with their times where these are known.
+   */
+  async #join(segment: CheckedSegment, refuse: (problem: string) => void): Promise<readonly ChainHead[]> {
     const { shardHeads, rootBefore, firstIndex } = segment;
     if (!equalBytes(segment.manifestHash, this.#manifestHash)) {
       if (firstIndex === 0) this.#beginWith(segment.manifestHash);
@@ -143,6 +156,7 @@ export class EvidenceLog {
     }
     this.#tree ??= await this.#publicTreeAt(firstIndex);
     if (!this.#tree) this.#report.unchecked(`the evidence's tree roots from entry ${firstIndex} on`);
+    return this.#heads;
   }
 
   /** The log begins with another manifest than the one beside it. All that follows is bound to the log's. */
@@ -153,70 +167,60 @@ export class EvidenceLog {
     this.#heads = genesisHeads(manifestHash, this.#heads?.length ?? 0);
   }
 
-  #append(object: string, index: number, entry: SegmentEntry): void {
-    if (entry.type === "vote") this.#appendRecord(object, index, entry.record);
-    if (entry.type === "event") this.#checkEvent(object, index, entry.note);
-    if (entry.type === "closing") {
-      this.closing = entry;
-      if (!this.#heads || !equalBytes(encodeEntry(entry), encodeEntry(closingEntry(this.#heads)))) {
-        this.#report.problem({ object, index }, "closes other totals than the records give");
-      }
+  /** Within a shard time never goes backwards, also from one segment to the next. */
+  #compareTimes(object: string, { firstVotes }: CheckedSegment, before: readonly ChainHead[]): void {
+    for (const { index, head } of firstVotes) {
+      const { shard, sequence, castAt } = head;
+      if (castAt >= (before[shard]?.castAt ?? 0)) continue;
+      this.#report.problem({ object, index, shard, sequence }, "cast before the record it follows");
     }
-    this.#tree?.append(encodeEntry(logEntryOf(entry)));
-    this.#size = index + 1;
   }
 
-  #appendRecord(object: string, index: number, record: VoteRecord): void {
-    const { shard, sequence, hash, castAt } = record;
-    const place = { object, index, shard, sequence };
-    const heads = this.#heads ?? [];
-    const head = heads[shard];
-    if (!head) {
-      this.#report.problem(place, `the election has ${heads.length} shards`);
-      return;
+  /** Answers the root at the size of the known tree, where that lies within the segment. */
+  #append({
+    firstIndex,
+    count,
+    leaves,
+    subtrees,
+    heads,
+    lastVote,
+    closing,
+  }: CheckedSegment): Hash | undefined {
+    let rootAtKnown = this.root;
+    const inside = (this.#known?.size ?? 0) - firstIndex;
+    if (this.#tree && inside > 0 && inside < count) {
+      const tree = this.#tree.clone();
+      for (const subtree of subtreesOf(firstIndex, leaves.subarray(0, inside * HASH_SIZE)))
+        tree.append(subtree);
+      rootAtKnown = tree.root();
     }
-    try {
-      heads[shard] = verifyNext(head, record, heads.length);
-      this.#report.checked.records++;
-      this.#tally?.add(record);
-    } catch (error) {
-      if (!(error instanceof ChainError || error instanceof TallyError)) throw error;
-      this.#report.problem(place, error.message);
-      heads[shard] = { shard, sequence, hash, castAt };
-    }
-    this.lastVote = { id: voteIdOf(shard, sequence, heads.length), hash };
-  }
-
-  /** Its form was checked when the segment was decoded. */
-  #checkEvent(object: string, index: number, note: string): void {
-    this.#report.checked.events++;
-    if (!this.#eventKey) {
-      this.#report.unchecked("who signed the events: give --event-key to demand the key you know");
-      return;
-    }
-    try {
-      verifyEvent(note, this.#eventKey);
-    } catch (error) {
-      if (!(error instanceof TlogError)) throw error;
-      this.#report.problem({ object, index }, `the event: ${error.message}`);
-    }
+    for (const subtree of subtrees) this.#tree?.append(subtree);
+    this.#size = firstIndex + count;
+    this.#heads = heads;
+    this.lastVote = lastVote ?? this.lastVote;
+    this.closing = closing;
+    return rootAtKnown;
   }
 
   /** The first segment that leads away from the public log is at fault: its entries are compared one by one. */
-  async #compareWithPublic(key: string, segment: Segment, rootAtKnown: Hash | undefined): Promise<void> {
+  async #compareWithPublic(
+    key: string,
+    segment: CheckedSegment,
+    rootAtKnown: Hash | undefined,
+  ): Promise<void> {
     if (!this.#known) return;
-    const { firstIndex, entries } = segment;
+    const { firstIndex, leaves } = segment;
     const size = Math.min(this.#size, this.#known.size);
     const root = this.#size > this.#known.size ? rootAtKnown : this.root;
     if (size <= firstIndex || !root || (await this.#agrees(size, root))) return;
 
     let named = 0;
-    for (const [offset, entry] of entries.slice(0, size - firstIndex).entries()) {
-      const index = firstIndex + offset;
+    for (let index = firstIndex; index < size; index++) {
       const entryThere = await this.#publicEntry(index);
-      if (!entryThere || equalBytes(entryThere, encodeEntry(logEntryOf(entry)))) continue;
-      const { shard, sequence } = entry.type === "vote" ? entry.record : {};
-      this.#report.problem({ object: key, index, shard, sequence }, "the public log has another entry here");
+      const at = (index - firstIndex) * HASH_SIZE;
+      if (!entryThere || equalBytes(leafHash(entryThere), leaves.subarray(at, at + HASH_SIZE))) continue;
+      const place = { object: key, index, ...voteAt(segment, index) };
+      this.#report.problem(place, "the public log has another entry here");
       named++;
     }
     if (named === 0) {
@@ -236,9 +240,9 @@ export class EvidenceLog {
     return this.#ask((tree) => tree.entry(index));
   }
 
-  async #publicTreeAt(size: number): Promise<GrowingTree | undefined> {
+  async #publicTreeAt(size: number): Promise<CompactRange | undefined> {
     if (size > (this.#known?.size ?? 0)) return undefined;
-    return this.#ask((tree) => tree.at(treeSize(size)));
+    return this.#ask(async (tree) => (await tree.at(treeSize(size))).compact());
   }
 
   /** Once the public log cannot be read, whose own verification says why, the evidence stands alone. */
@@ -253,6 +257,12 @@ export class EvidenceLog {
       return undefined;
     }
   }
+}
+
+/** The place of the vote at a log index of the segment; nothing for another entry. */
+function voteAt({ firstIndex, voteIds, heads }: CheckedSegment, index: number): Place {
+  const id = voteIds[index - firstIndex] ?? 0;
+  return id === 0 ? { shard: undefined, sequence: undefined } : positionOf(voteId(id), heads.length);
 }
 
 export function sameHeads(a: readonly ShardHead[], b: readonly ShardHead[]): boolean {
