@@ -33,6 +33,19 @@ export class TallyError extends Error {
   }
 }
 
+/** Why a voter's next record is not allowed after the one before, if there is one. */
+export function oneVoteProblem(
+  revoting: Manifest["revoting"],
+  previous: Pick<VoteRecord, "revision" | "sequence"> | undefined,
+  revision: number,
+): string | undefined {
+  if (previous && revoting === "forbidden") {
+    return `a second vote of the voter of sequence ${previous.sequence}`;
+  }
+  const expected = (previous?.revision ?? 0) + 1;
+  return revision === expected ? undefined : `revision ${revision} where ${expected} comes next`;
+}
+
 /**
  * Folds records whose chains were verified, then opens each voter's last one. A vote that was replaced is never opened.
  *
@@ -57,13 +70,8 @@ export class Tally {
     // latin1 takes a byte a character: half of what hex holds for each voter.
     const voter = Buffer.from(record.voterPseudonym).toString("latin1");
     const previous = this.#later.get(voter) ?? this.#last.get(voter);
-    if (previous && this.#manifest.revoting === "forbidden") {
-      throw new TallyError(record, `a second vote of the voter of sequence ${previous.sequence}`);
-    }
-    const expected = (previous?.revision ?? 0) + 1;
-    if (record.revision !== expected) {
-      throw new TallyError(record, `revision ${record.revision} where ${expected} comes next`);
-    }
+    const problem = oneVoteProblem(this.#manifest.revoting, previous, record.revision);
+    if (problem) throw new TallyError(record, problem);
     // A voter's records are all in one shard, where time never goes backwards: what is later stays later.
     if (record.castAt > this.#asOf) {
       this.#later.set(voter, { sequence: record.sequence, revision: record.revision });

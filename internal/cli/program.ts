@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { ServiceError } from "../core/errors.ts";
 import { SourceError } from "../verify/http-source.ts";
 import type { Cli } from "./cli.ts";
+import { auditCommand } from "./commands/audit.ts";
 import { castCommand } from "./commands/cast.ts";
 import { costCommand } from "./commands/cost.ts";
 import { electionCommand } from "./commands/election.ts";
@@ -80,6 +81,7 @@ export function createProgram({ terminal, stopSignal, exit }: ProgramOptions): C
     replayCommand,
     statusCommand,
     verifyCommand,
+    auditCommand,
     tallyCommand,
     receiptCommand,
     restoreCommand,

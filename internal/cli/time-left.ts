@@ -3,11 +3,17 @@ import { formatCount } from "./terminal.ts";
 /** How fast something goes and when it will be done, for a progress bar: "41,000/s  1 min 20 s left". */
 export class TimeLeft {
   readonly #started = performance.now();
+  readonly #from: number;
+
+  /** `from` is what was done before. */
+  constructor(from = 0) {
+    this.#from = from;
+  }
 
   note(done: number, total: number): string {
     const seconds = (performance.now() - this.#started) / 1000;
-    if (seconds < 0.5 || done === 0) return "";
-    const rate = done / seconds;
+    if (seconds < 0.5 || done <= this.#from) return "";
+    const rate = (done - this.#from) / seconds;
     return `${formatCount(Math.round(rate))}/s  ${formatDuration((total - done) / rate)} left`;
   }
 }

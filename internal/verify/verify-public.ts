@@ -32,7 +32,7 @@ export interface VerifiedLog {
   readonly closing: ClosingEntry | undefined;
 }
 
-interface SignedLog {
+export interface SignedLog {
   readonly manifest: Manifest;
   readonly manifestHash: Hash;
   readonly log: NoteVerifier;
@@ -46,7 +46,7 @@ interface SignedLog {
  * Undefined when there is no signed log to verify at all. Throws a SourceError when not even that can be asked for.
  */
 export async function verifyPublicLog(options: VerifyPublicOptions): Promise<VerifiedLog | undefined> {
-  const signed = await openLog(options);
+  const signed = await openPublicLog(options);
   if (!signed) return undefined;
   const tree = await verifyTree({ ...options, ...signed });
   await verifyNumbered(options, signed, tree);
@@ -55,7 +55,7 @@ export async function verifyPublicLog(options: VerifyPublicOptions): Promise<Ver
 }
 
 /** The newest signed checkpoint and the manifest that the log began with. */
-async function openLog(options: VerifyPublicOptions): Promise<SignedLog | undefined> {
+export async function openPublicLog(options: VerifyPublicOptions): Promise<SignedLog | undefined> {
   const { source, electionId, report, logKey } = options;
   const [manifestBytes, note] = await Promise.all([source("manifest.json"), source("checkpoint")]);
   if (!manifestBytes) report.problem({ object: "manifest.json" }, "is not there");

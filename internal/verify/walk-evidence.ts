@@ -66,7 +66,7 @@ export async function walkEvidence<Content>(options: WalkEvidenceOptions<Content
   if (known && evidence.size > known.size) {
     report.unchecked(`entries from ${known.size} on against the public log, which ends before them`);
   }
-  if (!voters) report.unchecked("that each voter counts once");
+  if (!voters) report.unchecked("that each voter counts once, which takes the whole log");
   return evidence;
 }
 

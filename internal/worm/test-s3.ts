@@ -1,6 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import { CreateBucketCommand, type S3Client } from "@aws-sdk/client-s3";
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  PutObjectCommand,
+  PutObjectRetentionCommand,
+  type S3Client,
+} from "@aws-sdk/client-s3";
 import { DevelopmentCa } from "../../deploy/local/dev-ca.ts";
 import { PortBook } from "../../deploy/local/ports.ts";
 import { findS3Server, type S3Implementation } from "../../deploy/local/s3-binaries.ts";
@@ -46,6 +52,23 @@ export class TestS3 implements AsyncDisposable {
 
   store(bucket: string, options: Partial<S3StoreOptions> = {}): S3Store {
     return new S3Store({ ...this.connection, bucket, ...options });
+  }
+
+  /** Writes a version without a lock of its own. */
+  async put(bucket: string, key: string, body: Uint8Array): Promise<void> {
+    await this.client.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body }));
+  }
+
+  /** Hides an object. */
+  async putDeleteMarker(bucket: string, key: string): Promise<void> {
+    await this.client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }));
+  }
+
+  /** What GOVERNANCE lets an administrator do. */
+  async changeRetention(bucket: string, key: string, until: Date): Promise<void> {
+    const Retention = { Mode: "GOVERNANCE", RetainUntilDate: until } as const;
+    const input = { Bucket: bucket, Key: key, Retention, BypassGovernanceRetention: true };
+    await this.client.send(new PutObjectRetentionCommand(input));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
