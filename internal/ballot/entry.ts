@@ -1,6 +1,6 @@
 // The entries of the public log: leaf data that stands for votes and shows neither voter nor choice.
 // docs/spec.md, "Log entry". The first byte is the type.
-import { concat, readU64, u16, u64 } from "../core/bytes.ts";
+import { concat, readU64, u16, u64, writeU64 } from "../core/bytes.ts";
 import { MAX_SHARDS, type Sequence, type ShardId, sequence, shardId } from "../core/ids.ts";
 import { asHash, HASH_SIZE, type Hash } from "../core/sha256.ts";
 import { FormatError } from "./format-error.ts";
@@ -61,8 +61,16 @@ export function encodeEntry(entry: LogEntry): Uint8Array {
   switch (entry.type) {
     case "manifest":
       return concat(Uint8Array.of(MANIFEST), entry.manifestHash);
-    case "vote":
-      return concat(Uint8Array.of(VOTE), u16(entry.shard), u64(entry.sequence), entry.recordHash);
+    case "vote": {
+      // Most entries are votes: one array, not four.
+      const bytes = new Uint8Array(VOTE_SIZE);
+      const view = new DataView(bytes.buffer);
+      bytes[0] = VOTE;
+      view.setUint16(1, entry.shard);
+      writeU64(view, 3, entry.sequence);
+      bytes.set(entry.recordHash, 11);
+      return bytes;
+    }
     case "event":
       return concat(Uint8Array.of(EVENT), entry.eventHash);
     case "closing": {

@@ -46,7 +46,7 @@ export function toBase64(value: Uint8Array): string {
 }
 
 /** Takes any text, as Buffer does: `readStrict` refuses what is not exactly what `toBase64` gives. */
-function fromBase64(text: string): Uint8Array {
+export function fromBase64(text: string): Uint8Array {
   // A copy, because small Buffers are views of one that many share.
   return new Uint8Array(Buffer.from(text, "base64"));
 }
