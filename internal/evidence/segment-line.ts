@@ -120,7 +120,8 @@ const VOTE =
  * work on a segment. Undefined for any other line, and for one that is wrong: what is wrong with it, readStrict says.
  */
 function readVote(line: string): SegmentEntry | undefined {
-  const [, shard, sequenceText, voter = "", revisionText, choice = "", castAt, hash = ""] = VOTE.exec(line) ?? [];
+  const [, shard, sequenceText, voter = "", revisionText, choice = "", castAt, hash = ""] =
+    VOTE.exec(line) ?? [];
   if (shard === undefined || Number(shard) >= MAX_SHARDS) return undefined;
   const revision = Number(revisionText);
   const [voterPseudonym, sealedChoice] = [fromBase64(voter), fromBase64(choice)];
