@@ -44,6 +44,7 @@ const NO_VERSION = "null";
 /** The scratch place in a bucket, as one set of credentials sees it. */
 export class Bench {
   readonly bucket: string;
+  /** The server's. */
   readonly clock: Clock;
   /** How long the locks of the probe's objects last. */
   readonly lockMs: number;
@@ -65,9 +66,9 @@ export class Bench {
     this.#lock = new BucketLock({ calls: this.#calls, bucket: options.bucket });
   }
 
-  /** By the server's clock. */
+  /** By the server's clock, which knows nothing of the SDK's own correction: the two must not add up. */
   now(): Date {
-    return this.#calls.now();
+    return new Date(this.clock.nowMicros() / 1000);
   }
 
   /**
@@ -86,6 +87,16 @@ export class Bench {
   /** @throws ObjectLockError  the bucket has no Object Lock, or does not exist */
   requireLock(): Promise<void> {
     return this.#lock.check();
+  }
+
+  async hasLock(): Promise<boolean> {
+    try {
+      await this.requireLock();
+      return true;
+    } catch (error) {
+      if (error instanceof ObjectLockError) return false;
+      throw error;
+    }
   }
 
   /** Whole seconds, as servers keep no finer. */
@@ -119,7 +130,7 @@ export class Bench {
     try {
       return await this.#put(name, lock, more);
     } catch (error) {
-      if (!isRefusal(error) || (await this.#locks())) throw error;
+      if (!isRefusal(error) || (await this.hasLock())) throw error;
       return this.#put(name, null, {});
     }
   }
@@ -184,17 +195,6 @@ export class Bench {
     });
     const { VersionId = NO_VERSION } = await this.ask(`store ${name}`, (client) => client.send(command));
     return { name, versionId: VersionId, body, lock };
-  }
-
-  /** Whether the bucket has Object Lock: then the refusal of a lock has another reason. */
-  async #locks(): Promise<boolean> {
-    try {
-      await this.#lock.check();
-      return true;
-    } catch (error) {
-      if (error instanceof ObjectLockError) return false;
-      throw error;
-    }
   }
 
   async #content(placed: Placed): Promise<Sight["content"]> {

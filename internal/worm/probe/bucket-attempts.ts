@@ -10,22 +10,37 @@ import {
 import { ObjectStoreError } from "../object-store.ts";
 import type { Attempt } from "./attempt.ts";
 import { type Bench, isVersion } from "./bench.ts";
-import { judgePresence, judgeSetting } from "./judge.ts";
+import { type Answer, judgePresence, judgeSetting } from "./judge.ts";
 
 const MAX_DAYS = 36_500;
 const DAYS_OF_A_YEAR = 366;
 
-/** Seen by what a PUT makes: who may only write cannot ask for the setting. */
+/** How often, and how far apart, versioning is enabled again: what is suspended must not stay so. */
+const ENABLE_ATTEMPTS = 5;
+const ENABLE_PAUSE_MS = 1_000;
+
+/**
+ * Seen by what a PUT makes: who may only write cannot ask for the setting. Not tried without Object Lock, which alone
+ * forbids it: it would only be done.
+ */
 export const suspendVersioning: Attempt = async ({ writer, attacker, strongest, name }) => {
+  if (!(await writer.hasLock())) return { verdict: "broken", observed: "no Object Lock" };
   if (!isVersion(await writer.place(`${name}-before`))) {
     return { verdict: "broken", observed: "the bucket keeps no versions" };
   }
   const answer = await setVersioning(attacker, "Suspended");
-  const suspended = !isVersion(await writer.place(`${name}-after`));
-  if (!suspended) return judgeSetting(false, answer);
-  const back = await setVersioning(strongest, "Enabled");
-  if (back.kind === "done") return judgeSetting(true, answer);
-  return { verdict: "broken", observed: "it was suspended, and cannot be put back: enable it again" };
+  const [after] = await Promise.allSettled([writer.place(`${name}-after`)]);
+  const suspended = after.status === "fulfilled" && !isVersion(after.value);
+  if (suspended || answer.kind !== "refused") {
+    // Whatever became of the look at it.
+    const back = await enableVersioning(strongest);
+    const maybe = after.status === "rejected" && answer.kind === "done";
+    if (back.kind !== "done" && (suspended || maybe)) {
+      return { verdict: "broken", observed: "it was suspended, and cannot be put back: enable it again" };
+    }
+  }
+  if (after.status === "rejected") throw after.reason;
+  return judgeSetting(suspended, answer);
 };
 
 export const defaultRetentionShown: Attempt = async ({ writer, name }) => {
@@ -53,6 +68,14 @@ export const weakenDefault: Attempt = async ({ writer, attacker }) => {
   const after = await defaultOf(writer);
   return judgeSetting(after === undefined || daysOf(after) < longer, answer);
 };
+
+async function enableVersioning(bench: Bench): Promise<Answer> {
+  for (let attempt = 1; ; attempt++) {
+    const answer = await setVersioning(bench, "Enabled");
+    if (answer.kind !== "unknown" || attempt === ENABLE_ATTEMPTS) return answer;
+    await bench.clock.sleep(ENABLE_PAUSE_MS);
+  }
+}
 
 function setVersioning(bench: Bench, Status: "Enabled" | "Suspended") {
   const input = { Bucket: bench.bucket, VersioningConfiguration: { Status } };

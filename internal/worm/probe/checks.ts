@@ -13,7 +13,10 @@ export interface Check {
   readonly governed?: Severity;
   /** Whether it is tried with an administrator's credentials as well, and what it means when it does not hold with them. */
   readonly asAdmin?: Severity;
-  /** It leaves an object for as long as the bucket's default says, or touches the bucket's settings: not for every hour. */
+  /**
+   * It leaves an object for as long as the bucket's default says, or under a hold that some servers lift for nobody, or
+   * touches the bucket's settings: not for every hour.
+   */
   readonly lasting?: true;
   readonly tried: string;
   readonly expected: string;
@@ -60,19 +63,19 @@ export const CHECKS = {
   "shorten-retention": {
     severity: "critical",
     asAdmin: "critical",
-    tried: "bring the end of a lock forward, bypassing governance",
+    tried: "bring the end of a lock forward, bypassing governance and not",
     expected: STILL_THERE,
   },
   "downgrade-to-governance": {
     severity: "critical",
     asAdmin: "critical",
-    tried: "turn COMPLIANCE into GOVERNANCE, bypassing governance",
+    tried: "turn COMPLIANCE into GOVERNANCE, bypassing governance and not",
     expected: STILL_THERE,
   },
   "remove-retention": {
     severity: "critical",
     asAdmin: "critical",
-    tried: "take the lock off a version, bypassing governance",
+    tried: "take the lock off a version, bypassing governance and not",
     expected: STILL_THERE,
   },
   "suspend-versioning": {
@@ -98,12 +101,14 @@ export const CHECKS = {
   "legal-hold-removal": {
     severity: "serious",
     asAdmin: "note",
+    lasting: true,
     tried: "take a legal hold off a version",
     expected: "these credentials may not",
   },
   "legal-hold-after-expiry": {
     severity: "serious",
     asAdmin: "serious",
+    lasting: true,
     tried: "delete a version under a legal hold when its retention is over",
     expected: "the version is there",
   },

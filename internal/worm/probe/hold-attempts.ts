@@ -3,7 +3,7 @@ import { GetObjectLegalHoldCommand, PutObjectLegalHoldCommand } from "@aws-sdk/c
 import { ObjectStoreError, type RetentionMode } from "../object-store.ts";
 import type { Attempt } from "./attempt.ts";
 import type { Bench, Placed } from "./bench.ts";
-import { type Judgement, judgePresence, judgeSetting } from "./judge.ts";
+import { describeAnswer, type Judgement, judgePresence, judgeSetting } from "./judge.ts";
 
 /** Long enough to be taken by a server whose clock is a second ahead. */
 const SHORT_LOCK_MS = 2_500;
@@ -17,8 +17,7 @@ export const legalHoldRemoval: Attempt = async ({ strongest, attacker, name }) =
   if (placed === undefined) return NO_HOLD;
   const answer = await setHold(attacker, placed, "OFF");
   const judgement = judgeSetting((await holdOf(strongest, placed)) !== "ON", answer);
-  await setHold(strongest, placed, "OFF");
-  return judgement;
+  return lift(strongest, placed, judgement);
 };
 
 /** Beside a version without a hold: only where that one can be deleted does it say much that this one cannot. */
@@ -30,10 +29,12 @@ export const legalHoldAfterExpiry: Attempt = async ({ strongest, attacker, name 
   await strongest.clock.sleep(end.getTime() + GRACE_MS - strongest.now().getTime());
   const freed = await attacker.delete(free);
   const answer = await attacker.delete(placed);
-  const judgement = judgePresence(await strongest.look(placed), answer);
-  await setHold(strongest, placed, "OFF");
-  if (judgement.verdict !== "held" || freed.kind === "done") return judgement;
-  return { ...judgement, observed: `${judgement.observed}; so is one without a hold` };
+  const sight = await strongest.look(placed);
+  const judgement = judgePresence(sight, answer);
+  if (sight.content === "gone") return judgement;
+  if (judgement.verdict !== "held" || freed.kind === "done") return lift(strongest, placed, judgement);
+  const observed = `${judgement.observed}; so is one without a hold`;
+  return lift(strongest, placed, { ...judgement, observed });
 };
 
 const NO_HOLD: Judgement = {
@@ -50,6 +51,14 @@ async function placeHeld(bench: Bench, name: string, lockMs: number): Promise<Pl
     if (error instanceof ObjectStoreError && error.failure === "access") return undefined;
     throw error;
   }
+}
+
+/** Takes the probe's own hold off, so that its object can go some day. There are servers that lift no hold. */
+async function lift(bench: Bench, placed: Placed, judgement: Judgement): Promise<Judgement> {
+  const answer = await setHold(bench, placed, "OFF");
+  if (answer.kind === "done") return judgement;
+  const stays = `the hold on ${placed.name} stays: ${describeAnswer(answer)}`;
+  return { ...judgement, observed: `${judgement.observed}; ${stays}` };
 }
 
 function setHold(bench: Bench, placed: Placed, Status: "ON" | "OFF") {

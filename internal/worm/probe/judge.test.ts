@@ -9,6 +9,7 @@ import {
   type Lock,
   type Sight,
   type Verdict,
+  withDoubt,
   worst,
 } from "./judge.ts";
 
@@ -104,4 +105,13 @@ test("of several judgements the worst counts, and the first among equals", () =>
   expect(worst(of("held"), of("broken"), of("error")).verdict).toBe("broken");
   expect(worst(of("held"), of("not-supported"), of("error")).verdict).toBe("error");
   expect(worst(of("held", "first"), of("held", "second")).observed).toBe("first");
+});
+
+test("a refusal proves a lock only where one of its answers is not about permission", () => {
+  const held = { verdict: "held", observed: "it is there" } as const;
+  expect(withDoubt(held, denied, denied).observed).toContain("not proved");
+  expect(withDoubt(held, denied, worm)).toBe(held);
+  expect(withDoubt(held, done)).toBe(held);
+  const broken = { verdict: "broken", observed: "it is gone" } as const;
+  expect(withDoubt(broken, denied)).toBe(broken);
 });

@@ -94,6 +94,22 @@ export function worst(first: Judgement, ...others: readonly Judgement[]): Judgem
   return others.reduce((a, b) => (BADNESS.indexOf(b.verdict) > BADNESS.indexOf(a.verdict) ? b : a), first);
 }
 
+/** Where all that kept a lock from being tried may be the rights of who tried: nothing is known of the lock. */
+export function withDoubt(judgement: Judgement, ...answers: readonly Answer[]): Judgement {
+  if (judgement.verdict !== "held" || !answers.every(isDenied)) return judgement;
+  return { ...judgement, observed: `${judgement.observed}; not proved: perhaps these credentials may not` };
+}
+
+/** In words that a lock and a missing permission share: AWS says AccessDenied of both. */
+export function isDenied(answer: Answer): boolean {
+  return answer.kind === "refused" && answer.reason === "permission";
+}
+
+/** An answer by its code alone. */
+export function refusedWith(code = "Error"): Answer {
+  return { kind: "refused", code, reason: code === "AccessDenied" ? "permission" : "request" };
+}
+
 export function describeAnswer(answer: Answer): string {
   switch (answer.kind) {
     case "done":

@@ -8,7 +8,7 @@ import {
   PutBucketVersioningCommand,
   PutObjectLockConfigurationCommand,
 } from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { runProgram } from "../../../deploy/local/run-program.ts";
 import {
   findS3Server,
@@ -26,6 +26,11 @@ type Truth = readonly [verdict: Verdict, observed: string];
 type Truths = Readonly<Record<CheckName, Truth>>;
 
 const refused = (code: string): Truth => ["held", `refused (${code}); the version is as it was`];
+/** In the words of a missing permission, which here are the lock's as well. */
+const denied: Truth = [
+  "held",
+  "refused (AccessDenied); the version is as it was; not proved: perhaps these credentials may not",
+];
 const notOurs: Truth = ["broken", "accepted; it was changed"];
 const taken: Truth = ["held", "refused (PreconditionFailed); the name has 1 version"];
 const gone: Truth = ["broken", "accepted; the version is gone"];
@@ -36,15 +41,15 @@ const TRUTH: Readonly<Record<S3Implementation, Truths>> = {
   versitygw: {
     "lock-stored": ["held", "the version shows COMPLIANCE until DATE"],
     overwrite: intact,
-    "delete-version": refused("AccessDenied"),
-    "delete-version-bypass": refused("AccessDenied"),
-    "delete-in-bulk": refused("AccessDenied"),
+    "delete-version": denied,
+    "delete-version-bypass": denied,
+    "delete-in-bulk": denied,
     "delete-marker": intact,
-    "shorten-retention": refused("AccessDenied"),
-    "downgrade-to-governance": refused("AccessDenied"),
+    "shorten-retention": denied,
+    "downgrade-to-governance": denied,
     "remove-retention": refused("InvalidArgument"),
     "suspend-versioning": ["held", "refused (InvalidBucketState); it is as it was"],
-    "governance-delete": refused("AccessDenied"),
+    "governance-delete": denied,
     // The bucket's default is COMPLIANCE, and here that decides; without it root deletes the version.
     "governance-bypass": refused("AccessDenied"),
     "legal-hold-removal": notOurs,
@@ -147,9 +152,24 @@ describe.each(S3_IMPLEMENTATIONS)("the probe over %s", (implementation) => {
     const report = await probe.run({ lasting: false });
     expect(brokenOf(report)).toEqual(expect.arrayContaining(CRITICAL));
     expect(outcomeOf(report)).toBe("critical");
-    // What broke it, it has put back.
+    expect(truthOf(report)["suspend-versioning"]).toEqual(["broken", "no Object Lock"]);
     const { Status } = await s3.client.send(new GetBucketVersioningCommand({ Bucket: bucket }));
     expect(Status).toBe("Enabled");
+  });
+
+  test("a clock that is wrong here says nothing of the locks there", async () => {
+    const bucket = await s3.createBucket();
+    for (const minutes of [-20, 20]) {
+      vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + minutes * 60_000 });
+      try {
+        await using probe = open(bucket);
+        const report = await probe.run({ lasting: false });
+        const verdicts = report.results.filter(({ check }) => CRITICAL.includes(check));
+        expect(new Set(verdicts.map(({ verdict }) => verdict))).toEqual(new Set(["held"]));
+      } finally {
+        vi.useRealTimers();
+      }
+    }
   });
 
   test("believes what it sees, not what it is told", async () => {
@@ -192,7 +212,7 @@ describe.each(S3_IMPLEMENTATIONS)("the probe over %s", (implementation) => {
         "default-retention-shown",
       ]);
       expect(of("writer")).toMatchObject({
-        "delete-version": refused("AccessDenied"),
+        "delete-version": denied,
         "delete-marker": refused("AccessDenied"),
         "suspend-versioning": ["held", "refused (AccessDenied); it is as it was"],
         "governance-bypass": refused("AccessDenied"),
@@ -204,7 +224,7 @@ describe.each(S3_IMPLEMENTATIONS)("the probe over %s", (implementation) => {
         "weaken-default": ["not-supported", "the bucket has no default"],
       });
       expect(of("admin")).toMatchObject({
-        "delete-version-bypass": refused("AccessDenied"),
+        "delete-version-bypass": denied,
         "delete-marker": intact,
         "suspend-versioning": ["held", "refused (InvalidBucketState); it is as it was"],
         "governance-bypass": gone,

@@ -8,8 +8,17 @@ import {
 } from "@aws-sdk/client-s3";
 import { utf8 } from "../../core/bytes.ts";
 import type { Attempt, Scene } from "./attempt.ts";
-import { lockHeaders, sha256Base64 } from "./bench.ts";
-import { type Answer, type Judgement, judgeStored, judgeVersion, worst } from "./judge.ts";
+import { lockHeaders, type Placed, type PlaceOptions, sha256Base64 } from "./bench.ts";
+import {
+  type Answer,
+  isDenied,
+  type Judgement,
+  judgeStored,
+  judgeVersion,
+  refusedWith,
+  withDoubt,
+  worst,
+} from "./judge.ts";
 
 const BYPASS = { BypassGovernanceRetention: true } as const;
 
@@ -31,10 +40,10 @@ export const overwrite: Attempt = (scene) =>
   });
 
 export const deleteVersion: Attempt = (scene) =>
-  onVersion(scene, ({ attacker }, placed) => attacker.delete(placed));
+  onLock(scene, ({ attacker }, placed) => attacker.delete(placed));
 
 export const deleteVersionBypass: Attempt = (scene) =>
-  onVersion(scene, ({ attacker }, placed) => attacker.delete(placed, BYPASS));
+  onLock(scene, ({ attacker }, placed) => attacker.delete(placed, BYPASS));
 
 export const deleteMarker: Attempt = (scene) => onVersion(scene, ({ attacker, name }) => attacker.hide(name));
 
@@ -49,12 +58,13 @@ export const deleteInBulk: Attempt = async ({ writer, attacker, name }) => {
   });
   // The request succeeds when none of its deletions did.
   const [first] = refused ?? [];
-  const said: Answer = first ? { kind: "refused", code: first.Code ?? "Error", reason: "request" } : answer;
+  const said = first ? refusedWith(first.Code) : answer;
   const [one, two] = placed;
-  return worst(
+  const judgement = worst(
     judgeVersion(one.lock, await writer.look(one), said),
     judgeVersion(two.lock, await writer.look(two), said),
   );
+  return withDoubt(judgement, said);
 };
 
 export const shortenRetention: Attempt = (scene) =>
@@ -73,28 +83,46 @@ export const downgradeToGovernance: Attempt = (scene) =>
 export const removeRetention: Attempt = (scene) => changeRetention(scene, () => ({}));
 
 export const governanceDelete: Attempt = (scene) =>
-  onVersion(scene, ({ attacker }, placed) => attacker.delete(placed), { mode: "GOVERNANCE" });
+  onLock(scene, ({ attacker }, placed) => attacker.delete(placed), { mode: "GOVERNANCE" });
 
 export const governanceBypass: Attempt = (scene) =>
   onVersion(scene, ({ attacker }, placed) => attacker.delete(placed, BYPASS), { mode: "GOVERNANCE" });
 
-async function onVersion(
-  scene: Scene,
-  attack: (scene: Scene, placed: Awaited<ReturnType<Scene["writer"]["place"]>>) => Promise<Answer>,
-  options?: Parameters<Scene["writer"]["place"]>[1],
-): Promise<Judgement> {
+type Attack = (scene: Scene, placed: Placed) => Promise<Answer>;
+
+async function onVersion(scene: Scene, attack: Attack, options?: PlaceOptions): Promise<Judgement> {
+  return (await attempt(scene, attack, options)).judgement;
+}
+
+/** What only the lock is to prevent. */
+async function onLock(scene: Scene, ...attack: [Attack, PlaceOptions?]): Promise<Judgement> {
+  const { judgement, answer } = await attempt(scene, ...attack);
+  return withDoubt(judgement, answer);
+}
+
+async function attempt(scene: Scene, attack: Attack, options?: PlaceOptions) {
   const { writer, name } = scene;
   const placed = await writer.place(name, options);
   const answer = await attack(scene, placed);
-  return judgeVersion(placed.lock, await writer.look(placed), answer);
+  return { judgement: judgeVersion(placed.lock, await writer.look(placed), answer), answer };
 }
 
-function changeRetention(
+/**
+ * With the header that bypasses governance and without it: who has no right to bypass ends with it at that right, and
+ * without it at the lock.
+ */
+async function changeRetention(
   scene: Scene,
   retention: (scene: Scene) => NonNullable<PutObjectRetentionCommandInput["Retention"]>,
 ): Promise<Judgement> {
-  return onVersion(scene, ({ attacker }, placed) => {
-    const input = { ...attacker.target(placed), ...BYPASS, Retention: retention(scene) };
-    return attacker.try((client) => client.send(new PutObjectRetentionCommand(input)));
-  });
+  const change = (name: string, bypass: object) =>
+    attempt({ ...scene, name }, ({ attacker }, placed) => {
+      const input = { ...attacker.target(placed), ...bypass, Retention: retention(scene) };
+      return attacker.try((client) => client.send(new PutObjectRetentionCommand(input)));
+    });
+  const plain = await change(scene.name, {});
+  const bypassed = await change(`${scene.name}-bypass`, BYPASS);
+  // Of two that held, the one that the lock itself refused says more.
+  const [first, second] = isDenied(plain.answer) ? [bypassed, plain] : [plain, bypassed];
+  return withDoubt(worst(first.judgement, second.judgement), plain.answer, bypassed.answer);
 }
