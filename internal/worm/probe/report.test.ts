@@ -1,7 +1,10 @@
 import { expect, test } from "vitest";
+import { electionId } from "../../core/ids.ts";
+import { parseEvent, signEvent } from "../../evidence/event.ts";
+import { NoteSigner } from "../../tlog/note.ts";
 import { CHECKS, type CheckName, criticalChecks, severityOf } from "./checks.ts";
 import type { Verdict } from "./judge.ts";
-import { formatReport, outcomeOf, type ProbeReport, type ProbeResult } from "./report.ts";
+import { formatReport, outcomeOf, type ProbeReport, type ProbeResult, reportJson } from "./report.ts";
 
 const result = (check: CheckName, verdict: Verdict, more: Partial<ProbeResult> = {}): ProbeResult => ({
   check,
@@ -50,8 +53,22 @@ test("a report has one text, in which a server's words are short", () => {
   );
 });
 
-test("the longest report there can be leaves room in an event", () => {
-  const names = Object.keys(CHECKS) as CheckName[]; // The keys of a literal.
-  const longest = names.map((name) => result(name, "not-supported", { observed: "x".repeat(300) }));
-  expect(formatReport(report(...longest)).length).toBeLessThan(12 * 1024);
+const NAMES = Object.keys(CHECKS) as CheckName[]; // The keys of a literal.
+
+test.each(["x", "€", "\u0001", "\u{1f5f3}", '"'])(
+  "the longest report of %j there can be fits an event",
+  (each) => {
+    const longest = NAMES.map((name) => result(name, "not-supported", { observed: each.repeat(300) }));
+    const store = `s3://${"b".repeat(63)}/${"\u0001".repeat(1_024)}`;
+    const details = { minimum: NAMES, passed: false, report: reportJson({ ...report(...longest), store }) };
+    const signer = NoteSigner.fromSeed(`${"o".repeat(200)}/audit-service`, new Uint8Array(32));
+    const event = { electionId: electionId("e".repeat(63)), kind: "worm-probe", at: 1, details } as const;
+    expect(parseEvent(signEvent(event, signer)).details).toEqual(details);
+  },
+);
+
+test("no character is cut in two, and half of one is none", () => {
+  const cut = (observed: string) => reportJson(report(result("overwrite", "error", { observed }))).results[0];
+  expect(cut(`x${"\u{1f5f3}".repeat(60)}`)?.observed).toBe(`x${"\u{1f5f3}".repeat(49)}`);
+  expect(cut("\ud83d")?.observed).toBe("\ufffd");
 });

@@ -1,4 +1,5 @@
 import serialize from "canonicalize";
+import { utf8 } from "../../core/bytes.ts";
 import type { Actor, CheckName, Severity } from "./checks.ts";
 import type { Verdict } from "./judge.ts";
 
@@ -19,7 +20,10 @@ export interface ProbeReport {
   readonly results: readonly ProbeResult[];
 }
 
-/** Longer than a server's word for a refusal ever is. */
+/**
+ * Bytes of it as JSON. Longer than a server's word for a refusal ever is; and with the longest prefix that a key can have
+ * (1,024 bytes) all of a writer's checks fit into an event of 16 KiB.
+ */
 const MAX_OBSERVED = 200;
 
 /** docs/spec.md, "Probe report". */
@@ -34,9 +38,21 @@ export function reportJson({ store, startedAt, retentionSeconds, results }: Prob
       as,
       severity,
       verdict,
-      observed: observed.slice(0, MAX_OBSERVED),
+      observed: shortened(observed),
     })),
   };
+}
+
+/** Escapes count, and no character is cut in two. */
+function shortened(text: string): string {
+  let bytes = 0;
+  let kept = "";
+  for (const character of text.toWellFormed()) {
+    bytes += utf8(JSON.stringify(character)).length - 2; // Without its quotation marks.
+    if (bytes > MAX_OBSERVED) break;
+    kept += character;
+  }
+  return kept;
 }
 
 /** RFC 8785: a report has one text. */
