@@ -8,13 +8,21 @@ import { type CheckResult, type ProbeRun, ProbeWatch, type StoreProbe } from "./
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
-const results = (verdicts: Readonly<Record<string, CheckResult["verdict"]>>): CheckResult[] =>
-  Object.entries(verdicts).map(([check, verdict]) => ({ check, verdict, observed: "as it is" }));
+const results = (
+  verdicts: Readonly<Record<string, CheckResult["verdict"]>>,
+  observed = "as it is",
+): CheckResult[] => Object.entries(verdicts).map(([check, verdict]) => ({ check, verdict, observed }));
 
 type Script = Readonly<Record<string, CheckResult["verdict"]>> | Error;
 
 /** Probes as the script says; the time passes whenever the watch sleeps. Answers what happened until the script ended. */
-async function watch(minimum: readonly string[], script: readonly Script[]) {
+async function watch(
+  minimum: readonly string[],
+  script: readonly Script[],
+  observe: (run: number) => string = () => "as it is",
+) {
+  let runs = 0;
+  const errors: unknown[] = [];
   const metrics = new Metrics({ service: "test" });
   const clock = { now: 0, slept: [] as number[] };
   const told: unknown[] = [];
@@ -24,11 +32,12 @@ async function watch(minimum: readonly string[], script: readonly Script[]) {
   const end = new AbortController();
   const probe: StoreProbe = {
     async run(options): Promise<ProbeRun> {
+      runs++;
       lasting.push(options.lasting);
       const { value: step } = steps.next();
       if (step === undefined) throw new Error("the script has ended");
       if (step instanceof Error) throw step;
-      return { results: results(step), report: { at: clock.now } };
+      return { results: results(step, observe(runs)), report: { at: clock.now } };
     },
   };
   const watched = new ProbeWatch({
@@ -48,11 +57,11 @@ async function watch(minimum: readonly string[], script: readonly Script[]) {
         if (clock.slept.length === script.length) end.abort();
       },
     },
-    logger: silentLogger,
+    logger: { ...silentLogger, error: (fields: unknown) => errors.push(fields) },
   });
   expect(watched.objection.current).toBe("the evidence store has not been probed yet");
   await watched.run(end.signal);
-  return { objections, told, lasting, slept: clock.slept, metrics: await metrics.render() };
+  return { objections, errors, told, lasting, slept: clock.slept, metrics: await metrics.render() };
 }
 
 test("nothing speaks against sealing once the minimum is seen to hold, whatever else does not", async () => {
@@ -86,6 +95,25 @@ test("what of the minimum is broken speaks against it until a later probe, which
     { passed: true, report: { at: HOUR + 2 * MINUTE } },
     { passed: true, report: { at: 2 * HOUR + 2 * MINUTE } },
   ]);
+});
+
+test("a failure whose words differ each time is told once, and shown in its newest words", async () => {
+  const failing = Array<Script>(5).fill({ delete: "broken" });
+  const { objections, told, errors } = await watch(
+    ["delete", "bulk"],
+    [
+      { delete: "held", bulk: "held" },
+      ...failing,
+      { delete: "broken", bulk: "broken" },
+      { delete: "held", bulk: "held" },
+    ],
+    (run) => `request ${run}`,
+  );
+  expect(told).toMatchObject([{ passed: true }, { passed: false }, { passed: false }, { passed: true }]);
+  expect(errors).toHaveLength(2);
+  expect(objections.slice(1, 6)).toEqual(
+    failing.map((_, n) => `the evidence store failed its probe: delete (delete: request ${n + 2})`),
+  );
 });
 
 test("what could not be found out changes nothing: neither from the start, nor later", async () => {

@@ -61,6 +61,8 @@ export class ProbeWatch {
   readonly #known = new Map<string, CheckResult>();
   /** Why the last run could not be made. */
   #failure: unknown;
+  /** What the objection is about, without words that differ from one run to the next. */
+  #gist = "";
 
   constructor(options: ProbeWatchOptions) {
     this.#options = options;
@@ -75,10 +77,9 @@ export class ProbeWatch {
     while (!signal.aborted) {
       const run = await this.#probe(lasting, signal);
       if (signal.aborted) return;
-      const before = this.objection.current;
-      this.#judge();
+      const changed = this.#judge();
       const regular = clock.nowMicros() >= regularAt;
-      if (run && (regular || before !== this.objection.current)) this.#tell(run);
+      if (run && (regular || changed)) this.#tell(run);
       if (run && regular) regularAt = clock.nowMicros() + intervalMs * 1000;
       const missing = this.#missing();
       // What lasts is left behind once, and again only where sealing waits for nothing else.
@@ -112,13 +113,25 @@ export class ProbeWatch {
     }
   }
 
-  #judge(): void {
+  /** Answers whether what it objects to is other than before. */
+  #judge(): boolean {
     const objection = this.#objection();
-    if (objection === this.objection.current) return;
+    if (objection !== this.objection.current) this.objection.publish(objection);
+    const gist = this.#gistOf(objection);
+    if (gist === this.#gist) return false;
+    this.#gist = gist;
     const { logger } = this.#options;
     if (objection === undefined) logger.info({}, "the evidence store passes its probe");
     else logger.error({ reason: objection }, "nothing is sealed until a later probe passes; votes are kept");
-    this.objection.publish(objection);
+    return true;
+  }
+
+  /** What servers say has times and request ids in it. */
+  #gistOf(objection: string | undefined): string {
+    if (objection === undefined) return "passed";
+    if (this.#failure instanceof ObjectLockError) return "no lock";
+    const missing = this.#missing().sort();
+    return missing.map((check) => `${check} ${this.#known.has(check) ? "failed" : "unknown"}`).join(", ");
   }
 
   #objection(): string | undefined {
