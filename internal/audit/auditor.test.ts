@@ -7,9 +7,10 @@ import {
 } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import { systemClock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
-import { parseEvent } from "../evidence/event.ts";
+import { type JsonObject, parseEvent } from "../evidence/event.ts";
 import { parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
 import { decodeSegment } from "../evidence/segment.ts";
+import type { Logger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { VerificationReport } from "../verify/report.ts";
 import { verifyEvidence } from "../verify/verify-evidence.ts";
@@ -148,6 +149,55 @@ test("nothing is sealed until the evidence store passes its probe, and the log t
   const told = await wormProbes(fixture);
   expect(told).toContainEqual({ minimum: ["delete-version"], passed: false, report: { verdict: "broken" } });
   expect(told.at(-1)).toEqual({ minimum: ["delete-version"], passed: true, report: { verdict: "held" } });
+});
+
+/** A probe that has found something already, and looks no more. */
+function watchWithNews(details: JsonObject): ProbeWatch {
+  const probe = new ProbeWatch({
+    probe: { run: async () => ({ results: [], report: {} }) },
+    intervalMs: 3_600_000,
+    minimum: [],
+    metrics: probeMetrics(new Metrics({ service: "test" })),
+    clock: { ...systemClock, sleep: (_, signal) => systemClock.sleep(60_000, signal) },
+    logger: silentLogger,
+  });
+  probe.run = async () => {
+    probe.objection.publish(undefined);
+    probe.news.publish(details);
+  };
+  return probe;
+}
+
+test("when an election is sealed here again, the log is told the newest again, and once", async () => {
+  const probe = watchWithNews({ run: 1 });
+  const eventKey = new EventKey(new Uint8Array(32).fill(7));
+  const { fixture } = await start({ standby: false, probe, eventKey });
+  const told = () => expect.poll(() => wormProbes(fixture), { timeout: 5_000 });
+  await told().toEqual([{ run: 1 }]);
+  fixture.heads.lost.abort();
+  await systemClock.sleep(100);
+  probe.news.publish({ run: 2 });
+  probe.news.publish({ run: 3 });
+  await systemClock.sleep(100);
+  expect(await wormProbes(fixture)).toEqual([{ run: 1 }]);
+  fixture.heads.renew();
+  await told().toEqual([{ run: 1 }, { run: 3 }]);
+  fixture.heads.lost.abort();
+  await systemClock.sleep(100);
+  fixture.heads.renew();
+  await told().toEqual([{ run: 1 }, { run: 3 }, { run: 3 }]);
+});
+
+test("a report that does not fit an event is logged, and the next is told", async () => {
+  const errors: unknown[] = [];
+  const logger: Logger = { ...silentLogger, error: (fields) => errors.push(fields), child: () => logger };
+  const probe = watchWithNews({ run: "x".repeat(20_000) });
+  const eventKey = new EventKey(new Uint8Array(32).fill(7));
+  const { fixture, failures } = await start({ standby: false, probe, eventKey, logger });
+  await eventually(() => errors.length).toBe(1);
+  probe.news.publish({ run: 2 });
+  await expect.poll(() => wormProbes(fixture), { timeout: 5_000 }).toEqual([{ run: 2 }]);
+  expect(failures).toEqual([]);
 });
 
 /** The details of the log's events about probes. */

@@ -150,22 +150,32 @@ export class Auditor<Message extends RecordMessage = RecordMessage> implements A
     }
   }
 
-  /** Puts what the probe finds into the election's log while it is sealed here, the newest first of all. */
-  async #tellOfProbes(
-    { election: { electionId }, status }: ElectionSealer,
-    probe: ProbeWatch,
-  ): Promise<void> {
+  /**
+   * Puts what the probe finds into the election's log while it is sealed here: the newest whenever that begins, because
+   * what waited before is forgotten, and then whatever is new.
+   */
+  async #tellOfProbes(sealer: ElectionSealer, { news }: ProbeWatch): Promise<void> {
     const { signal } = this.#stop;
-    let told: unknown;
-    for await (const _ of probe.news.watch(signal)) {
-      for await (const { state } of status.watch(signal)) if (isActive(state)) break;
-      const details = probe.news.current;
-      if (details === undefined || details === told) continue;
-      told = details;
-      if (!(await this.recordEvent({ electionId, kind: "worm-probe", details }))) {
-        this.#options.logger.warn({ election: electionId }, "the log has no room for what a probe found");
+    const { electionId } = sealer.election;
+    const logger = this.#options.logger.child({ election: electionId });
+    let told: { readonly details: unknown; readonly spell: number } | undefined;
+    const tell = async () => {
+      const [details, spell] = [news.current, sealer.spells];
+      if (details === undefined || !isActive(sealer.status.current.state)) return;
+      if (told?.details === details && told.spell === spell) return;
+      told = { details, spell };
+      try {
+        const taken = await this.recordEvent({ electionId, kind: "worm-probe", details });
+        if (!taken) logger.warn({}, "the log has no room for what a probe found");
+      } catch (error) {
+        // Of one probe: the next is told again.
+        logger.error({ error }, "what a probe found cannot be put into the log");
       }
-    }
+    };
+    const tellWhenever = async (changes: AsyncIterable<unknown>) => {
+      for await (const _ of changes) await tell();
+    };
+    await Promise.all([tellWhenever(news.watch(signal)), tellWhenever(sealer.status.watch(signal))]);
   }
 
   /**

@@ -84,6 +84,7 @@ export class ElectionSealer {
   #unsealed: UnsealedMessage[] = [];
   /** When the oldest record or event that is ready arrived, in microseconds; undefined while none is. */
   #waitingSince: number | undefined;
+  #spells = 0;
   #wake = () => {};
   #reporting: Promise<void> | undefined;
 
@@ -94,6 +95,11 @@ export class ElectionSealer {
     this.status = new Feed<SealingStatus>({ state: "standby", head: undefined, haltedBecause: undefined });
   }
 
+  /** How often this process has become the one that seals the log. Each time, no event waits. */
+  get spells(): number {
+    return this.#spells;
+  }
+
   /** Seals until the log is complete, the signal aborts or the log halts, and then resolves. It never rejects. */
   async run(): Promise<void> {
     const { signal } = this.#options;
@@ -101,6 +107,7 @@ export class ElectionSealer {
     while (!signal.aborted) {
       const lease = await this.#becomeActive();
       if (!lease) return;
+      this.#spells++;
       const active = AbortSignal.any([signal, lease.lost]);
       try {
         await this.#seal(active);
@@ -120,9 +127,12 @@ export class ElectionSealer {
       } finally {
         this.#buffer = undefined;
         this.#log = undefined;
+        this.#waitingSince = undefined;
         await lease[Symbol.asyncDispose]();
       }
       this.#publishStatus("standby");
+      // Some of them may be in the log, if the swap was done and its answer lost; the others would be old news by then.
+      this.#events.forget();
     }
   }
 
@@ -165,14 +175,15 @@ export class ElectionSealer {
 
   /**
    * Has an event document appended with the next commit, within `headIntervalMs`. False when it was not taken, because
-   * this process does not seal the log now, or too many wait. Until its commit it is in memory alone: what waits when the
-   * process dies, or the log is closed, is lost unless whoever found it says it again. Throws a FormatError when it is
+   * this process does not seal the log now, or too many of another kind wait. Until its commit it is in memory alone: what
+   * waits when the process dies, loses the lease, or the log is closed, is lost unless whoever found it says it again. Throws a FormatError when it is
    * not an event of this election.
    */
   appendEvent(note: string): boolean {
     const { electionId } = this.election;
-    if (parseEvent(note).electionId !== electionId) throw new FormatError(`event: not of ${electionId}`);
-    if (!isActive(this.status.current.state) || !this.#events.add(note)) return false;
+    const { electionId: of, kind } = parseEvent(note);
+    if (of !== electionId) throw new FormatError(`event: not of ${electionId}`);
+    if (!isActive(this.status.current.state) || !this.#events.add({ kind, note })) return false;
     this.#noteArrival();
     return true;
   }
@@ -199,12 +210,14 @@ export class ElectionSealer {
   async #seal(signal: AbortSignal): Promise<void> {
     const { election, stores, publisher, clock, limits, router, metrics } = this.#options;
     const common = { election, clock, logger: this.#logger, signal };
+    await this.#untilOpenable(signal);
     const log = await this.#retry("open the log", () => openLog({ ...common, stores }), signal);
     const heads = log.head.shardHeads.map((head, shard) => ({ ...head, shard: shardId(shard), castAt: 0 }));
     const buffer = new RecordBuffer({ heads, capacity: limits.bufferRecords });
     this.#log = log;
     this.#buffer = buffer;
-    this.#publishStatus(this.#stateOf(log));
+    this.#publishStatus(this.#stateOf());
+    this.#noteArrival(); // Of events, which may have come before.
     // A crash after the last swap left it unsaid.
     this.#reportSealed(log, signal);
 
@@ -247,7 +260,7 @@ export class ElectionSealer {
     publication: Publication,
     signal: AbortSignal,
   ): Promise<void> {
-    await this.#untilPermitted(log, signal);
+    await this.#untilPermitted(signal);
     if (log.head.treeSize === 0) {
       const { manifestHash, electionId } = this.election;
       // A log without an entry has no tile that could be missing.
@@ -256,7 +269,7 @@ export class ElectionSealer {
       await this.#commit(log, publication, [{ type: "manifest", manifestHash }]);
     }
     while (!log.head.closed) {
-      await this.#untilPermitted(log, signal);
+      await this.#untilPermitted(signal);
       signal.throwIfAborted();
       const complete = isComplete(log, watch);
       if (complete && this.#events.size === 0) {
@@ -270,19 +283,31 @@ export class ElectionSealer {
     }
   }
 
+  /** Opening a log adopts what a crash left behind, which is sealing, too. Of one that is closed there is nothing to seal. */
+  async #untilOpenable(signal: AbortSignal): Promise<void> {
+    const { objection, stores, election } = this.#options;
+    if (objection?.current === undefined) return;
+    const load = () => stores.heads.load(election.electionId);
+    const head = await this.#retry("load the head", load, signal);
+    if (head?.closed) return;
+    // What it shows may be from before another process sealed.
+    if (head) this.status.publish({ ...this.status.current, head });
+    await this.#untilPermitted(signal);
+  }
+
   /** Waits between two commits while something speaks against sealing. What arrives meanwhile is taken in as ever. */
-  async #untilPermitted(log: ElectionLog, signal: AbortSignal): Promise<void> {
+  async #untilPermitted(signal: AbortSignal): Promise<void> {
     const { objection } = this.#options;
     if (objection?.current === undefined) return;
     for await (const reason of objection.watch(signal)) {
-      this.#publishStatus(this.#stateOf(log));
+      this.#publishStatus(this.#stateOf());
       if (reason === undefined) return;
     }
     signal.throwIfAborted();
   }
 
-  #stateOf({ head }: ElectionLog): SealingState {
-    if (head.closed) return "complete";
+  #stateOf(): SealingState {
+    if (this.#log?.head.closed) return "complete";
     return this.#options.objection?.current === undefined ? "sealing" : "paused";
   }
 
@@ -368,7 +393,7 @@ export class ElectionSealer {
     metrics.commitSeconds.observe((performance.now() - started) / 1000);
     metrics.sealedEntries.inc(entries.length);
     publication.announce(head);
-    this.#publishStatus(this.#stateOf(log));
+    this.#publishStatus(this.#stateOf());
     this.#acknowledge();
     this.#reportSealed(log, this.#options.signal);
   }
