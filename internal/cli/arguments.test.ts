@@ -1,11 +1,20 @@
 import { InvalidArgumentError } from "commander";
 import { expect, test } from "vitest";
-import { collectChoice, parseCount, parseLogKey, parseTime, parseTrustees, parseUrl } from "./arguments.ts";
+import {
+  collectChoice,
+  parseCount,
+  parseLockSeconds,
+  parseLogKey,
+  parseTime,
+  parseTrustees,
+  parseUrl,
+} from "./arguments.ts";
 
 const KEY = "psephos.local/vermont-2020-first-3000+d05562f6+ASkqlHRwPJBNWE0farQ8Y1IAlsXy5X4JGCFgZhFC8ccY";
 
 test("arguments as they should be", () => {
   expect(parseCount("12345")).toBe(12_345);
+  expect(["10", "3600"].map(parseLockSeconds)).toEqual([10, 3_600]);
   expect(parseTime("2026-11-03T08:00:00Z")).toBe(1_793_692_800_000_000);
   expect(parseTime("2026-11-03T08:00:00.5+01:00")).toBe(1_793_689_200_500_000);
   expect(parseTime("2026-11-03T08:00:00.123456Z")).toBe(1_793_692_800_123_456);
@@ -22,6 +31,7 @@ test("arguments as they should be", () => {
 
 test.each<[(text: string) => unknown, string[]]>([
   [parseCount, ["", "0", "-1", "1.5", "1e3", "0x10", "01", "99999999999999999999", "many"]],
+  [parseLockSeconds, ["", "0", "9", "3601", "60s"]],
   [parseTime, ["", "tomorrow", "2026-11-03", "2026-11-03T08:00:00", "2026-13-03T08:00:00Z", "1"]],
   [parseTrustees, ["", "2", "2/", "two/three", "2/3/4"]],
   [(text) => collectChoice(text, []), ["", "ada", "=Ada"]],

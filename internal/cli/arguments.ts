@@ -20,6 +20,14 @@ export function parseDays(text: string): number {
   return days;
 }
 
+/** How long a lock of the probe lasts: all of a check has to happen within it, and a COMPLIANCE lock ends no sooner. */
+export function parseLockSeconds(text: string): number {
+  const seconds = parseCount(text);
+  if (seconds < 10 || seconds > 3_600)
+    throw new InvalidArgumentError("it is a number of seconds from 10 to 3600.");
+  return seconds;
+}
+
 /** Seconds, in milliseconds. */
 export function parseSeconds(text: string): number {
   if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError("it is a whole number of seconds.");

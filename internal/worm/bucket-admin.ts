@@ -27,7 +27,7 @@ import { hasS3Code } from "./s3-failure.ts";
 import type { Retention } from "./s3-lock.ts";
 
 /** What shows that objects can be stored, and stays: a bucket like this one cannot let go of anything. */
-const TRIAL_KEY = "psephos-worm-init";
+const TRIAL_NAME = "psephos-worm-init";
 const TRIAL_BODY = utf8("psephos worm init stored this to see that objects can be stored here.\n");
 const TRIAL_LOCK_MS = 60_000;
 
@@ -35,6 +35,8 @@ export interface BucketAdminOptions {
   readonly calls: S3Calls;
   readonly bucket: string;
   readonly region: string;
+  /** Where evidence will be: others may have the rest of the bucket. Empty, or with a slash at its end. */
+  readonly prefix: string;
 }
 
 /** The settings of a bucket, one request a method. What is not set is undefined. */
@@ -42,11 +44,13 @@ export class BucketAdmin {
   readonly #calls: S3Calls;
   readonly #bucket: string;
   readonly #region: string;
+  readonly #trialKey: string;
 
-  constructor({ calls, bucket, region }: BucketAdminOptions) {
+  constructor({ calls, bucket, region, prefix }: BucketAdminOptions) {
     this.#calls = calls;
     this.#bucket = bucket;
     this.#region = region;
+    this.#trialKey = `${prefix}${TRIAL_NAME}`;
   }
 
   async exists(): Promise<boolean> {
@@ -150,7 +154,7 @@ export class BucketAdmin {
   async tryToWrite(): Promise<ObjectStoreError | undefined> {
     const command = {
       Bucket: this.#bucket,
-      Key: TRIAL_KEY,
+      Key: this.#trialKey,
       Body: TRIAL_BODY,
       ContentLength: TRIAL_BODY.length,
       ChecksumSHA256: hash("sha256", TRIAL_BODY, "base64"),
@@ -173,10 +177,10 @@ export class BucketAdmin {
    */
   async mayDelete(): Promise<boolean> {
     const Bucket = this.#bucket;
-    const head = new HeadObjectCommand({ Bucket, Key: TRIAL_KEY });
+    const head = new HeadObjectCommand({ Bucket, Key: this.#trialKey });
     const { VersionId } = await this.#run("say what it stored", (client) => client.send(head));
     if (VersionId === undefined) return true;
-    const command = new DeleteObjectCommand({ Bucket, Key: `${TRIAL_KEY}-nothing`, VersionId });
+    const command = new DeleteObjectCommand({ Bucket, Key: `${this.#trialKey}-nothing`, VersionId });
     try {
       await this.#run("say whether it lets delete", (client) => client.send(command));
       return true;

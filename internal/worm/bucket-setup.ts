@@ -2,12 +2,15 @@ import type { LifecycleRule, PublicAccessBlockConfiguration } from "@aws-sdk/cli
 import { BucketAdmin } from "./bucket-admin.ts";
 import { evidenceStatements, hasStatements, policyWith, statementsOf } from "./bucket-policy.ts";
 import { ObjectStoreError, type StoreFailure } from "./object-store.ts";
+import { SCRATCH_FOLDER } from "./probe/s3-probe.ts";
 import { S3Calls } from "./s3-calls.ts";
 import { createS3Client, type S3ClientOptions } from "./s3-client.ts";
 import { type Retention, resolveRetention } from "./s3-lock.ts";
 
 export interface BucketSetupOptions extends S3ClientOptions {
   readonly bucket: string;
+  /** Of the evidence in it. */
+  readonly prefix?: string | undefined;
   /** For what is put without a date. Default: COMPLIANCE for ten years. */
   readonly retention?: Partial<Retention> | undefined;
   /** Looks, and changes nothing. */
@@ -46,12 +49,13 @@ export interface BucketSetup {
  * @throws ObjectStoreError  S3 cannot be asked, or does not take the credentials
  */
 export async function setUpBucket(options: BucketSetupOptions): Promise<BucketSetup> {
-  const { bucket, region, dryRun = false } = options;
+  const { bucket, region, dryRun = false, prefix: given = "" } = options;
+  const prefix = given === "" || given.endsWith("/") ? given : `${given}/`;
   const retention = resolveRetention(options.retention);
   const client = createS3Client(options);
   try {
-    const admin = new BucketAdmin({ calls: new S3Calls({ client }), bucket, region });
-    const items = await new Setup({ admin, bucket, retention, dryRun }).run();
+    const admin = new BucketAdmin({ calls: new S3Calls({ client }), bucket, region, prefix });
+    const items = await new Setup({ admin, bucket, prefix, retention, dryRun }).run();
     return { bucket, ok: !items.some(isMissing), items };
   } finally {
     client.destroy();
@@ -84,6 +88,7 @@ type Outcome = readonly [state: SetupState, detail?: string | undefined];
 interface SetupOptions {
   readonly admin: BucketAdmin;
   readonly bucket: string;
+  readonly prefix: string;
   readonly retention: Retention;
   readonly dryRun: boolean;
 }
@@ -153,15 +158,26 @@ class Setup {
     });
   }
 
-  #lifecycle(): Promise<void> {
-    const { admin } = this.#options;
-    return this.#ensure({
+  /** Two items, as there are servers that expire and have no cold tiers. */
+  async #lifecycle(): Promise<void> {
+    const { admin, prefix } = this.#options;
+    await this.#ensure({
       item: "lifecycle",
       wanted: "to Glacier after 90 days, to Deep Archive after a year",
       read: () => admin.lifecycle(),
       isSo: (rules = []) => rules.some(archives),
       change: (rules = []) => admin.setLifecycle([...rules.filter(({ ID }) => ID !== ARCHIVE.ID), ARCHIVE]),
       unsupported: ["InvalidStorageClass"],
+    });
+    const scratch = `${prefix}${SCRATCH_FOLDER}/`;
+    const wanted = expiryOf(scratch);
+    await this.#ensure({
+      item: "scratch objects",
+      wanted: `what probes leave in ${scratch} goes after a day`,
+      read: () => admin.lifecycle(),
+      isSo: (rules = []) => expires(rules, scratch),
+      change: (rules = []) =>
+        admin.setLifecycle([...rules.filter(({ ID }) => !wanted.some((ours) => ours.ID === ID)), ...wanted]),
     });
   }
 
@@ -237,10 +253,13 @@ class Setup {
     return ["lacking", "the server took it, and shows that it is not so"];
   }
 
-  /** A change of who may do what: taken back where it keeps even us from storing objects. */
+  /**
+   * A change of who may do what: taken back where it keeps even us from storing objects. That they cannot be stored for
+   * another reason, such as a server that is slow now, speaks not against it.
+   */
   async #unlessShutOut(change: () => Promise<void>, undo: () => Promise<void>): Promise<void> {
     await change();
-    if (!this.#writable || !(await this.#options.admin.tryToWrite())) return;
+    if (!this.#writable || (await this.#options.admin.tryToWrite())?.failure !== "access") return;
     await undo();
     throw new ObjectStoreError("refused", SHUT_OUT, "with it this server lets nobody store: taken back");
   }
@@ -292,6 +311,33 @@ function archives({ Status, Filter = {}, Transitions = [] }: LifecycleRule): boo
     ),
   );
   return Status === "Enabled" && everything && moves;
+}
+
+/**
+ * Of whatever is in a folder: a day each for a version to be hidden and to go, and then the marker that hid it. S3 takes
+ * no rule with both an age and markers.
+ */
+function expiryOf(folder: string): LifecycleRule[] {
+  // Evidence in another folder of the bucket has rules of its own.
+  const rule = (name: string) =>
+    ({
+      ID: `psephos-${name} ${folder}`.slice(0, 255),
+      Status: "Enabled",
+      Filter: { Prefix: folder },
+    }) as const;
+  return [
+    { ...rule("scratch"), Expiration: { Days: 1 }, NoncurrentVersionExpiration: { NoncurrentDays: 1 } },
+    { ...rule("markers"), Expiration: { ExpiredObjectDeleteMarker: true } },
+  ];
+}
+
+function expires(rules: readonly LifecycleRule[], folder: string): boolean {
+  const ours = rules.filter(({ Status, Filter }) => Status === "Enabled" && Filter?.Prefix === folder);
+  return (
+    ours.some(({ Expiration }) => Expiration?.Days === 1) &&
+    ours.some(({ NoncurrentVersionExpiration: old }) => old?.NoncurrentDays === 1) &&
+    ours.some(({ Expiration }) => Expiration?.ExpiredObjectDeleteMarker === true)
+  );
 }
 
 const BLOCKS = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"] as const;

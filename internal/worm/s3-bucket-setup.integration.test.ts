@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import {
   DeleteBucketPolicyCommand,
   DeleteObjectCommand,
+  GetBucketLifecycleConfigurationCommand,
   GetBucketPolicyCommand,
   GetObjectLockConfigurationCommand,
   ListBucketsCommand,
@@ -21,6 +22,7 @@ import { type BucketSetup, type BucketSetupOptions, setUpBucket } from "./bucket
 import { ObjectConflictError } from "./object-store.ts";
 import { createS3Client, type S3Credentials } from "./s3-client.ts";
 import { TestS3 } from "./test-s3.ts";
+import { type S3Fault, s3Error, TestS3Proxy } from "./test-s3-proxy.ts";
 
 /** What each can have of what is not essential. */
 const OPTIONAL: Readonly<Record<S3Implementation, Readonly<Record<string, RegExp>>>> = {
@@ -50,6 +52,7 @@ describe.each(S3_IMPLEMENTATIONS)("setUpBucket on %s", (implementation) => {
       "Object Lock": "already so",
       "default retention": state,
       lifecycle: "not supported",
+      "scratch objects": implementation === "minio" ? state : "not supported",
       policy: state,
       "public access": "not supported",
       "a locked object": "done",
@@ -66,6 +69,41 @@ describe.each(S3_IMPLEMENTATIONS)("setUpBucket on %s", (implementation) => {
       new ListObjectVersionsCommand({ Bucket: bucket }),
     );
     expect([Versions?.length, DeleteMarkers]).toEqual([1, undefined]);
+  });
+
+  test("below a prefix, it touches nothing of what others have in the bucket", async () => {
+    const bucket = newName();
+    for (const prefix of ["a", "b/"]) await setUp(bucket, { prefix });
+    const again = await setUp(bucket, { prefix: "a" });
+    const { Versions = [] } = await s3.client.send(new ListObjectVersionsCommand({ Bucket: bucket }));
+    expect(Versions.map(({ Key }) => Key)).toEqual(["a/psephos-worm-init", "b/psephos-worm-init"]);
+    if (implementation !== "minio") return;
+    expect(statesOf(again)).toMatchObject({ "scratch objects": "already so" });
+    const lifecycle = new GetBucketLifecycleConfigurationCommand({ Bucket: bucket });
+    const { Rules = [] } = await s3.client.send(lifecycle);
+    expect(Rules.map(({ Filter }) => Filter?.Prefix).sort()).toEqual([
+      "a/_psephos-probe/",
+      "a/_psephos-probe/",
+      "b/_psephos-probe/",
+      "b/_psephos-probe/",
+    ]);
+  });
+
+  test("a policy is taken back where it shuts everybody out, and not where storing fails otherwise", async () => {
+    await using proxy = await TestS3Proxy.to(s3.connection);
+    const failing = (failure: S3Fault) => {
+      let set = false;
+      proxy.fault = ({ operation }) => {
+        if (operation === "PUT policy") set = true;
+        return set && operation === "PutObject" ? failure : undefined;
+      };
+      return setUp(newName(), { endpoint: proxy.endpoint });
+    };
+    const refused = await failing(s3Error(400, "QuotaExceeded"));
+    expect(statesOf(refused)).toMatchObject({ policy: "done", "a locked object": "lacking" });
+    const shut = await failing(s3Error(403, "AccessDenied"));
+    expect(statesOf(shut)).toMatchObject({ policy: "not supported" });
+    expect(detailOf(shut, "policy")).toContain("taken back");
   });
 
   test("evidence can be stored in what it made", async () => {

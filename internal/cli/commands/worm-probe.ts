@@ -7,7 +7,7 @@ import { CHECK_NAMES, checkOf } from "../../worm/probe/checks.ts";
 import { formatReport, type Outcome, outcomeOf, type ProbeReport } from "../../worm/probe/report.ts";
 import { DEFAULT_LOCK_SECONDS, S3Probe } from "../../worm/probe/s3-probe.ts";
 import type { S3Credentials } from "../../worm/s3-client.ts";
-import { parseCount } from "../arguments.ts";
+import { parseLockSeconds } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
 import { addEvidenceOptions, type EvidenceOptions, evidencePlace } from "../evidence.ts";
 import { ExitCode, UsageError } from "../exit-code.ts";
@@ -28,10 +28,15 @@ export function wormProbeCommand(worm: Command, { run, terminal, stopSignal }: C
         "what is left afterwards, not by what the server said",
     )
     .option("--admin-credentials <file>", "JSON: try with these as well; locks are to hold all the same")
-    .option("--seconds <number>", "how long its own locks last", parseCount, DEFAULT_LOCK_SECONDS)
+    .option(
+      "--seconds <number>",
+      "how long its own locks last, 10 to 3600",
+      parseLockSeconds,
+      DEFAULT_LOCK_SECONDS,
+    )
     .option(
       "--no-lasting",
-      "leave out what puts an object there for as long as the bucket's default says, or tries its settings",
+      "leave out what leaves an object there for long, by the bucket's default or a hold, or tries its settings",
     )
     .addHelpText("after", PROBE_HELP)
     .action((options: ProbeOptions) =>
