@@ -14,7 +14,7 @@ import { ServerClock } from "./server-clock.ts";
 
 /**
  * Where the probe's objects are, below the evidence's prefix. No election's id has an underscore. They stay when their
- * locks are over: a lifecycle rule of the bucket may expire this prefix.
+ * locks are over, until a lifecycle rule of the bucket expires them (bucket-setup.ts).
  */
 export const SCRATCH_FOLDER = "_psephos-probe";
 
@@ -103,8 +103,7 @@ export class S3Probe implements AsyncDisposable {
   }
 
   /**
-   * For who need not see it broken: without Object Lock nothing can hold, and trying it would suspend versioning for a
-   * moment.
+   * For who need not see it broken: without Object Lock nothing can hold.
    *
    * @throws ObjectLockError  the bucket has no Object Lock
    */
