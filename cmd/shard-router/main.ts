@@ -43,6 +43,7 @@ async function start(context: ServiceContext<ShardRouterConfig>): Promise<AsyncD
       database,
       prepare: () => prepare(options, context),
       manifestOf: (election) => elections.manifestOf(election),
+      onStray: (election) => elections.forget(election),
       publisher,
       limits: {
         groupVotes: limits.group_votes,

@@ -14,7 +14,7 @@ import { type HeadColumns, headOf } from "./shard-rows.ts";
  * routers cannot wait for each other. NO KEY, because the key is not what changes.
  */
 export const LOCK_HEADS = `
-  SELECT h.election, h.shard, h.sequence, h.hash, h.cast_at, h.closed, h.sealed_sequence
+  SELECT h.election, h.shard, h.sequence, h.hash, h.cast_at, h.closed, h.sealed_sequence, h.genesis
   FROM unnest($1::integer[], $2::smallint[]) AS k (election, shard)
   JOIN shard_heads h USING (election, shard)
   ORDER BY h.election, h.shard

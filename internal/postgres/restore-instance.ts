@@ -4,7 +4,6 @@ import type { LogHead } from "../audit/head.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import { ServiceError } from "../core/errors.ts";
 import { type Sequence, type ShardId, sequence, shardId } from "../core/ids.ts";
-import { asHash } from "../core/sha256.ts";
 import type {
   ControlData,
   FoundElections,
@@ -121,7 +120,7 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
   }
 
   async findShards(election: number): Promise<FoundShard[]> {
-    const heads = await this.#pool.query<HeadColumns & { genesis: Uint8Array }>({
+    const heads = await this.#pool.query<HeadColumns>({
       text: `SELECT election, shard, sequence, hash, cast_at, closed, sealed_sequence, genesis FROM shard_heads
              WHERE election = $1`,
       values: [election],
@@ -130,9 +129,7 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
       text: `SELECT shard, count(*) AS records, max(sequence) AS last FROM records WHERE election = $1 GROUP BY shard`,
       values: [election],
     });
-    const headOfShard = new Map(
-      heads.map((row) => [row.shard, { ...headOf(row), genesis: asHash(row.genesis) }]),
-    );
+    const headOfShard = new Map(heads.map((row) => [row.shard, headOf(row)]));
     const counted = new Map(records.map((row) => [row.shard, row]));
     const shards = [...new Set([...headOfShard.keys(), ...counted.keys()])].sort((a, b) => a - b);
     return shards.map((shard) => ({

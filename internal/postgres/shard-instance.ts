@@ -21,7 +21,7 @@ import { GroupWriter } from "./group-writer.ts";
 import { Pool } from "./pool.ts";
 import { type HeadColumns, headOf, type RecordColumns, recordOf } from "./shard-rows.ts";
 
-const HEAD_COLUMNS = "election, shard, sequence, hash, cast_at, closed, sealed_sequence";
+const HEAD_COLUMNS = "election, shard, sequence, hash, cast_at, closed, sealed_sequence, genesis";
 
 export interface PostgresShardInstanceOptions {
   readonly connection: ConnectionOptions;

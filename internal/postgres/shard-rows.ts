@@ -13,6 +13,7 @@ export interface HeadColumns {
   readonly cast_at: number;
   readonly closed: boolean;
   readonly sealed_sequence: number;
+  readonly genesis: Uint8Array;
 }
 
 export function headOf(row: HeadColumns): StoredHead {
@@ -24,6 +25,7 @@ export function headOf(row: HeadColumns): StoredHead {
     castAt: row.cast_at,
     closed: row.closed,
     sealedSequence: sequence(row.sealed_sequence),
+    genesis: asHash(row.genesis),
   };
 }
 

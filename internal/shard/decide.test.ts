@@ -4,7 +4,7 @@ import { verifyRun } from "../ballot/chain.ts";
 import type { Manifest } from "../ballot/manifest.ts";
 import { testManifest } from "../ballot/test-manifest.ts";
 import { equalBytes } from "../core/bytes.ts";
-import { sequence } from "../core/ids.ts";
+import { electionId, sequence } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
 import { type Answer, type Decision, decide, type PendingVote, type Recorded } from "./decide.ts";
 import type { KnownVote, StoredHead } from "./ports.ts";
@@ -97,16 +97,16 @@ describe("last counts", () => {
   });
 });
 
+const recordedAt = (place: number) => ({
+  sequence: sequence(place),
+  revision: 1,
+  castAt: 9,
+  hash: sha256(new Uint8Array()),
+});
+
 test("a closed shard takes nothing new and answers what it has", () => {
   const [a, b] = [testVote(manifest, "a"), testVote(manifest, "b")];
-  const known = {
-    index: 0,
-    sameRequest: true,
-    sequence: sequence(3),
-    revision: 1,
-    castAt: 9,
-    hash: sha256(new Uint8Array()),
-  };
+  const known = { ...recordedAt(3), index: 0, sameRequest: true };
   const { answers, writes } = decide(
     [a, b],
     { heads: testHeads(manifest, { closed: true }), votes: [known] },
@@ -134,6 +134,18 @@ test("a shard whose head is lost gets no new chain", () => {
   const { answers, writes } = decide([vote], { heads, votes: [] }, NOW);
   expect(answers).toEqual([{ outcome: "unavailable" }]);
   expect(writes.records).toEqual([]);
+});
+
+test("a head of another election gets no record, and nothing is known there of the vote", () => {
+  const other = testManifest({ shards: 4, electionId: electionId("other") });
+  const [stray, mine] = [testVote(other, "a"), testVote(manifest, "b")];
+  const known = { ...recordedAt(3), index: 0, sameRequest: true };
+  const heads = testHeads(manifest);
+  const { answers, writes, strays } = decide([stray], { heads, votes: [known] }, NOW);
+  expect(answers).toEqual([{ outcome: "unavailable" }]);
+  expect(writes).toEqual({ records: [], heads: [] });
+  expect(strays).toEqual([{ election: 1, electionId: "other" }]);
+  expect(decide([mine], { heads, votes: [] }, NOW).strays).toEqual([]);
 });
 
 test("whatever comes in whatever groups: dense verified chains, one answer a request, one vote a voter", () => {

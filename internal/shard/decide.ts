@@ -5,12 +5,23 @@ import type { VoteRecord } from "../ballot/record.ts";
 import { equalBytes } from "../core/bytes.ts";
 import type { Sequence } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
-import type { Found, NewHead, NewRecord, ShardKey, StoredHead, VoterKey, Writes } from "./ports.ts";
+import type {
+  Found,
+  NewHead,
+  NewRecord,
+  NumberedElection,
+  ShardKey,
+  StoredHead,
+  VoterKey,
+  Writes,
+} from "./ports.ts";
 
 /** A vote on its way into its shard. */
 export interface PendingVote extends VoterKey {
   readonly sealedChoice: Uint8Array;
   readonly manifest: Manifest;
+  /** What the shard's chain begins at. */
+  readonly genesis: Hash;
 }
 
 /** A vote's place in its shard. */
@@ -43,6 +54,8 @@ export interface Decision {
   readonly writes: Writes;
   /** The same records, by shard. */
   readonly runs: readonly Run[];
+  /** Elections whose number, as these votes have it, is another's or nobody's here; each once. */
+  readonly strays: readonly NumberedElection[];
 }
 
 /** Votes accepted into one shard, in order. */
@@ -74,6 +87,7 @@ class GroupDecision {
   readonly #nowMicros: number;
   readonly #heads: ReadonlyMap<string, StoredHead>;
   readonly #known: ReadonlyMap<number, Found["votes"][number]>;
+  readonly #strays = new Map<number, NumberedElection>();
   readonly #drafts = new Map<string, Draft>();
   /** What each voter got accepted in this group, which the database does not know yet. */
   readonly #accepted = new Map<string, Accepted[]>();
@@ -85,6 +99,10 @@ class GroupDecision {
   }
 
   judge(vote: PendingVote, index: number): Answer | Accepted {
+    const head = this.#heads.get(keyOf(vote));
+    // Elections were renumbered behind our back: this head, and a vote that was found, are another election's.
+    if (head !== undefined && !equalBytes(head.genesis, vote.genesis)) return this.#astray(vote);
+
     const voter = voterOf(vote);
     const earlier = this.#accepted.get(voter) ?? [];
     const repeated = earlier.find(({ requestToken }) => equalBytes(requestToken, vote.requestToken));
@@ -93,9 +111,9 @@ class GroupDecision {
     const known = this.#known.get(index);
     if (known?.sameRequest) return recorded(known);
 
-    const head = this.#heads.get(keyOf(vote));
-    // The election is there and its shard is not: the instance has lost it. A new chain here would be a fork.
-    if (head === undefined) return UNAVAILABLE;
+    // The election is there and its shard is not: the instance has lost it, or has it under another number. A new chain
+    // here would be a fork.
+    if (head === undefined) return this.#astray(vote);
     if (head.closed || this.#isOver(vote.manifest, head)) return { outcome: "closed" };
 
     const revision = (earlier.at(-1)?.revision ?? known?.revision ?? 0) + 1;
@@ -125,7 +143,12 @@ class GroupDecision {
       heads.push({ ...appended.head, election });
       runs.push({ election, shard, manifest, records: appended.records });
     }
-    return { writes: { records, heads }, runs };
+    return { writes: { records, heads }, runs, strays: [...this.#strays.values()] };
+  }
+
+  #astray({ election, manifest: { electionId } }: PendingVote): Answer {
+    this.#strays.set(election, { election, electionId });
+    return UNAVAILABLE;
   }
 
   /**

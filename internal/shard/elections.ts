@@ -1,18 +1,28 @@
 // What this process knows of elections.
 import { type Manifest, parseManifest } from "../ballot/manifest.ts";
+import { genesisHash } from "../ballot/record.ts";
 import { ServiceError } from "../core/errors.ts";
-import type { ElectionId } from "../core/ids.ts";
+import { type ElectionId, shardId } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { PromiseCache } from "../tlog/promise-cache.ts";
 import { type Availability, isUnavailable } from "./availability.ts";
 import type { Instance } from "./instance.ts";
-import type { ElectionCopies, ElectionState, ElectionStore, NewElection, StoredElection } from "./ports.ts";
+import type {
+  ElectionCopies,
+  ElectionState,
+  ElectionStore,
+  NewElection,
+  NumberedElection,
+  StoredElection,
+} from "./ports.ts";
 
 /** An election with its manifest read. All of it stays as it is but the state, which is the one it was last seen in. */
 export interface Election extends StoredElection {
   readonly manifest: Manifest;
   readonly manifestHash: Hash;
+  /** What each shard's chain begins at, in order of shard. */
+  readonly genesis: readonly Hash[];
 }
 
 export interface ElectionsOptions {
@@ -71,7 +81,7 @@ export class Elections {
 
   /** The manifest of an election by its number in the tables of shards. */
   async manifestOf(number: number): Promise<Manifest> {
-    const { manifest } = await this.#cache.get(`number ${number}`, async () => {
+    const { manifest } = await this.#cache.get(numberKey(number), async () => {
       const stored = await this.#find((elections) => elections.findByNumber(number));
       if (stored !== undefined) return electionOf(stored);
       throw new ServiceError(
@@ -80,6 +90,15 @@ export class Elections {
       );
     });
     return manifest;
+  }
+
+  /**
+   * Looks an election up again when it is next asked for. A restore may number elections anew, and whoever kept its old
+   * number finds another election's shards under it, or none.
+   */
+  forget({ election, electionId }: NumberedElection): void {
+    this.#cache.delete(electionId);
+    this.#cache.delete(numberKey(election));
   }
 
   /** All that are created, in order of id. */
@@ -149,10 +168,16 @@ export class Elections {
   }
 }
 
+/** No election's id: those have no space. */
+function numberKey(number: number): string {
+  return `number ${number}`;
+}
+
 function electionOf(stored: StoredElection): Election {
-  return {
-    ...stored,
-    manifest: parseManifest(stored.manifestBytes),
-    manifestHash: sha256(stored.manifestBytes),
-  };
+  const manifest = parseManifest(stored.manifestBytes);
+  const manifestHash = sha256(stored.manifestBytes);
+  const genesis = Array.from({ length: manifest.shards }, (_, shard) =>
+    genesisHash(manifestHash, shardId(shard)),
+  );
+  return { ...stored, manifest, manifestHash, genesis };
 }

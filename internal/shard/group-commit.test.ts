@@ -53,6 +53,7 @@ async function start(limits: Partial<GroupCommitLimits> = {}) {
     instance,
     availability,
     relay,
+    onStray: () => {},
     limits: { groupVotes: 10, waitingVotes: 25, ...limits },
     clock: systemClock,
     logger,

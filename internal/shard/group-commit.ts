@@ -5,7 +5,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import { type Availability, isUnavailable } from "./availability.ts";
 import { type Answer, type Decision, decide, keyOf, type PendingVote, UNAVAILABLE } from "./decide.ts";
 import type { ShardMetrics } from "./metrics.ts";
-import type { Group, ShardInstance, ShardKey } from "./ports.ts";
+import type { Group, NumberedElection, ShardInstance, ShardKey } from "./ports.ts";
 import type { Relay } from "./relay.ts";
 
 export interface GroupCommitLimits {
@@ -19,6 +19,8 @@ export interface GroupCommitOptions {
   readonly instance: Pick<ShardInstance, "name" | "append">;
   readonly availability: Availability;
   readonly relay: Pick<Relay, "offer" | "missed">;
+  /** Told of an election whose number here is another one's, or nobody's. */
+  readonly onStray: (election: NumberedElection) => void;
   readonly limits: GroupCommitLimits;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -151,14 +153,12 @@ export class GroupCommitter implements AsyncDisposable {
   }
 
   async #transaction(votes: readonly PendingVote[]): Promise<readonly Answer[]> {
-    const { instance, relay, clock, logger, metrics } = this.#options;
+    const { instance, relay, clock, metrics } = this.#options;
     const group: Group = { shards: shardsOf(votes), voters: votes };
     const began = performance.now();
     let decision: Decision | undefined;
     try {
       await instance.append(group, (found) => {
-        const lost = group.shards.length - found.heads.length;
-        if (lost > 0) logger.error({ instance: instance.name, shards: lost }, "shards have no head here");
         decision = decide(votes, found, clock.nowMicros());
         return decision.writes;
       });
@@ -171,7 +171,16 @@ export class GroupCommitter implements AsyncDisposable {
     if (decision === undefined) throw new TypeError("committed without a decision");
     metrics.committed(instance.name, votes.length, (performance.now() - began) / 1_000);
     relay.offer(decision.runs);
+    for (const election of decision.strays) this.#astray(election);
     return decision.answers;
+  }
+
+  /** Either a shard's head is lost, for a human to look at, or another number is found when the votes are repeated. */
+  #astray(election: NumberedElection): void {
+    const { instance, logger, onStray } = this.#options;
+    const context = { instance: instance.name, election: election.electionId, number: election.election };
+    logger.error(context, "shards of an election have no head of theirs here: its number is looked up again");
+    onStray(election);
   }
 }
 

@@ -4,7 +4,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import { Availability } from "./availability.ts";
 import { GroupCommitter } from "./group-commit.ts";
 import type { ShardMetrics } from "./metrics.ts";
-import type { RecordPublisher, ShardInstance } from "./ports.ts";
+import type { NumberedElection, RecordPublisher, ShardInstance } from "./ports.ts";
 import { Relay } from "./relay.ts";
 
 export interface InstanceOptions {
@@ -12,6 +12,8 @@ export interface InstanceOptions {
   /** Makes the database ready: its schema. It is asked after each outage, too. */
   readonly prepare: () => Promise<void>;
   readonly manifestOf: (election: number) => Promise<Manifest>;
+  /** Told of an election whose number the instance knows as another one's, or as nobody's. */
+  readonly onStray: (election: NumberedElection) => void;
   readonly publisher: RecordPublisher;
   readonly limits: {
     readonly groupVotes: number;
@@ -41,9 +43,9 @@ export class Instance implements AsyncDisposable {
     };
     this.availability = new Availability({ name: this.name, probe, clock, logger });
     const shared = { instance: database, availability: this.availability, clock, logger, metrics };
-    const { manifestOf, publisher } = options;
+    const { manifestOf, onStray, publisher } = options;
     this.relay = new Relay({ ...shared, manifestOf, publisher, queuedRecords: limits.queuedRecords });
-    this.committer = new GroupCommitter({ ...shared, relay: this.relay, limits });
+    this.committer = new GroupCommitter({ ...shared, relay: this.relay, onStray, limits });
     metrics.watch("up", this.name, () => (this.availability.up ? 1 : 0));
   }
 

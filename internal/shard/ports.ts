@@ -19,6 +19,8 @@ export interface StoredHead extends ChainHead {
   readonly closed: boolean;
   /** How far AuditService said the shard is sealed. */
   readonly sealedSequence: Sequence;
+  /** What the chain begins at: it ties the head to one manifest, which the election's number does not. */
+  readonly genesis: Hash;
 }
 
 /** A voter and a request of theirs. */
@@ -131,8 +133,13 @@ export interface NewElection {
   readonly createdAt: number;
 }
 
-export interface StoredElection extends NewElection {
+/** An election's number, which the tables of shards know it by, as some process has it. */
+export interface NumberedElection {
   readonly election: number;
+  readonly electionId: ElectionId;
+}
+
+export interface StoredElection extends NewElection, NumberedElection {
   readonly state: ElectionState;
 }
 

@@ -256,6 +256,51 @@ describe("append", () => {
   });
 });
 
+test("a router that runs on while elections are renumbered appends to no other election's chain", async () => {
+  // It stands for a restore: each instance's tables know the two by each other's numbers.
+  const router = await startRouter();
+  const [one, other] = [await createElection(router), await createElection(router)];
+  for (const manifest of [one, other]) expect(await router.vote(manifest, ["a"])).toEqual(["RECORDED"]);
+  for (const index of postgres.servers.keys()) await swapNumbers(one, other, index);
+
+  expect(await router.vote(one, voters(40))).toEqual(voters(40).map(() => "UNAVAILABLE"));
+  for (const manifest of [one, other]) {
+    await eventually(() => router.vote(manifest, voters(40))).toEqual(voters(40).map(() => "RECORDED"));
+    expect(await verifyChains(router, manifest)).toHaveProperty("size", 41);
+  }
+});
+
+async function swapNumbers(one: Manifest, other: Manifest, index: number): Promise<void> {
+  const ids = [one.electionId, other.electionId];
+  const numbers = await postgres.query<{ election: number }>(
+    "postgres",
+    "SELECT election FROM election_copies WHERE election_id = ANY($1) ORDER BY election",
+    [ids],
+    index,
+  );
+  const [a, b] = numbers.map(({ election }) => election);
+  const run = (text: string, values: unknown[]) => postgres.query("postgres", text, values, index);
+  for (const table of ["shard_heads", "records"]) {
+    await run(`UPDATE ${table} SET election = -election WHERE election IN ($1, $2)`, [a, b]);
+    await run(`UPDATE ${table} SET election = $1::integer + $2::integer + election WHERE election < 0`, [
+      a,
+      b,
+    ]);
+  }
+  for (const table of ["elections", "election_copies"]) {
+    await run(
+      `UPDATE ${table} SET election_id = 'x-' || election_id, manifest = CASE election_id WHEN $1 THEN $3::bytea ELSE $4::bytea END
+       WHERE election_id IN ($1, $2)`,
+      [...ids, Buffer.from(encodeManifest(other)), Buffer.from(encodeManifest(one))],
+    );
+    await run(
+      `UPDATE ${table} SET election_id = CASE election_id WHEN 'x-' || $1::text THEN $2::text ELSE $1 END
+       WHERE election_id LIKE 'x-%'`,
+      ids,
+    );
+  }
+}
+
 describe("a commit whose answer never came", () => {
   /** A clock that says when a group is being decided: its heads are locked and nothing is written yet. */
   class DecisionClock implements Clock {

@@ -12,12 +12,13 @@ import type {
   ShardRouterService,
 } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import { parseManifest } from "../ballot/manifest.ts";
-import { genesisHash, type VoteRecord } from "../ballot/record.ts";
+import type { VoteRecord } from "../ballot/record.ts";
 import { shardOf } from "../ballot/voter-key.ts";
 import { equalBytes } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
 import { type Sequence, type ShardId, sequence, shardId } from "../core/ids.ts";
+import type { Hash } from "../core/sha256.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { isUnavailable } from "./availability.ts";
 import { type Answer, type PendingVote, UNAVAILABLE } from "./decide.ts";
@@ -182,7 +183,8 @@ export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
     await this.#onEachInstance(election, (database, shards) =>
       database.createHeads(
         election.election,
-        shards.map((shard) => ({ shard, genesis: genesisHash(election.manifestHash, shard) })),
+        // They are there: an election has as many as shards.
+        shards.map((shard) => ({ shard, genesis: election.genesis[shard] as Hash })),
       ),
     );
   }

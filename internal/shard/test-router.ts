@@ -88,6 +88,7 @@ export class TestRouter implements AsyncDisposable {
         database: resources.use(database),
         prepare: async () => {},
         manifestOf: (number) => elections.manifestOf(number),
+        onStray: (election) => elections.forget(election),
         publisher,
         limits: { groupVotes: 1_000, waitingVotes: 10_000, queuedRecords: 50_000, ...options.limits },
         clock,

@@ -10,6 +10,7 @@ import { SEALED_CHOICE_SIZE } from "../ballot/sealed-choice.ts";
 import { shardOf } from "../ballot/voter-key.ts";
 import { type FieldViolation, invalidField, ServiceError } from "../core/errors.ts";
 import { type ElectionId, isElectionId, type ShardId, shardId, voteIdOf } from "../core/ids.ts";
+import type { Hash } from "../core/sha256.ts";
 import type { Answer, PendingVote } from "./decide.ts";
 import type { Election } from "./elections.ts";
 import type { ElectionState, StoredElection, StoredHead } from "./ports.ts";
@@ -73,15 +74,20 @@ export function pendingVotes(election: Election, { votes }: AppendRequest): Pend
     checkSize(index, "request_token", vote.requestToken, REQUEST_TOKEN_SIZE);
   });
   if (problems.length > 0) throw malformedVotes(problems.slice(0, MAX_PROBLEMS));
-  const { election: number, manifest } = election;
-  return votes.map(({ voterPseudonym, sealedChoice, requestToken }) => ({
-    election: number,
-    shard: shardOf(voterPseudonym, manifest.shards),
-    voterPseudonym,
-    requestToken,
-    sealedChoice,
-    manifest,
-  }));
+  const { election: number, manifest, genesis } = election;
+  return votes.map(({ voterPseudonym, sealedChoice, requestToken }) => {
+    const shard = shardOf(voterPseudonym, manifest.shards);
+    return {
+      election: number,
+      shard,
+      voterPseudonym,
+      requestToken,
+      sealedChoice,
+      manifest,
+      // It is there: an election has as many as shards.
+      genesis: genesis[shard] as Hash,
+    };
+  });
 }
 
 export function appendResult({ shard, manifest }: PendingVote, answer: Answer) {

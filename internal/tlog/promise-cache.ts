@@ -20,6 +20,11 @@ export class PromiseCache<Value> {
     return value;
   }
 
+  /** The next one who asks for the key loads its value again. */
+  delete(key: string): void {
+    this.#entries.delete(key);
+  }
+
   #load(key: string, load: () => Promise<Value>): Promise<Value> {
     const value = load();
     value.catch(() => {
