@@ -1,10 +1,14 @@
 import type { ElectionId } from "../core/ids.ts";
-import { parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
+import { mapConcurrently } from "../core/map-concurrently.ts";
+import { parseSegmentKey, parseVoteKey, votesPrefix } from "../evidence/layout.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
 import type { Layout, Measures } from "./cost.ts";
 
-/** Enough to be a mean; a store may have three hundred million objects. */
-const MOST_OBJECTS = 50_000;
+/** Keys that are looked at; a store may have three hundred million. */
+const MOST_LISTED = 50_000;
+/** Objects of a kind whose sizes are asked for, one request each: enough to be a mean. */
+const SAMPLE = 700;
+const AT_ONCE = 16;
 
 export interface Measured {
   readonly layout: Layout;
@@ -13,40 +17,58 @@ export interface Measured {
   readonly objects: number;
 }
 
-/** The sizes of an election's objects as they lie in its evidence store, of the first ones where there are many. */
+/** The sizes of an election's objects as they lie in its evidence store: of some of each kind where there are many. */
 export async function measure(
   store: Pick<ObjectStore, "list" | "stat">,
   election: ElectionId,
 ): Promise<Measured> {
-  const [segments, votes, checkpoints] = [new Mean(), new Mean(), new Mean()];
-  let entries = 0;
-  let objects = 0;
+  const segmentKeys: string[] = [];
+  const voteKeys: string[] = [];
+  const checkpointKeys: string[] = [];
+  let listed = 0;
   for await (const key of store.list(votesPrefix(election))) {
-    if (objects === MOST_OBJECTS) break;
-    const bytes = (await store.stat(key))?.bytes;
-    if (bytes === undefined) continue;
-    objects++;
-    const range = parseSegmentKey(key);
-    if (range) {
-      segments.add(bytes);
-      entries += range.last - range.first + 1;
-    } else if (key.endsWith("/checkpoint.json")) checkpoints.add(bytes);
-    else votes.add(bytes);
+    if (parseSegmentKey(key)) segmentKeys.push(key);
+    else if (parseVoteKey(key)) voteKeys.push(key);
+    else if (key.endsWith("/checkpoint.json")) checkpointKeys.push(key);
+    if (++listed === MOST_LISTED) break;
   }
+  const segments = await sizes(store, segmentKeys);
+  const votes = await sizes(store, voteKeys);
+  const checkpoints = await sizes(store, checkpointKeys);
+  const entries = segments.reduce((sum, { key }) => sum + entriesIn(key), 0);
   const measures = {
-    ...(entries > 0 && { segmentBytes: segments.total / entries, segmentVotes: entries / segments.count }),
-    ...(votes.count > 0 && { voteBytes: votes.total / votes.count }),
-    ...(checkpoints.count > 0 && { checkpointBytes: checkpoints.total / checkpoints.count }),
+    ...(entries > 0 && { segmentBytes: total(segments) / entries, segmentVotes: entries / segments.length }),
+    ...(votes.length > 0 && { voteBytes: total(votes) / votes.length }),
+    ...(checkpoints.length > 0 && { checkpointBytes: total(checkpoints) / checkpoints.length }),
   };
-  return { layout: votes.count > 0 ? "object-per-vote" : "segments", measures, objects };
+  return {
+    layout: votes.length > 0 ? "object-per-vote" : "segments",
+    measures,
+    objects: segments.length + votes.length + checkpoints.length,
+  };
 }
 
-class Mean {
-  count = 0;
-  total = 0;
+interface Sized {
+  readonly key: string;
+  readonly bytes: number;
+}
 
-  add(value: number): void {
-    this.count++;
-    this.total += value;
-  }
+/** Of objects that are spread evenly over `keys`. */
+async function sizes(store: Pick<ObjectStore, "stat">, keys: readonly string[]): Promise<Sized[]> {
+  const step = Math.max(1, keys.length / SAMPLE);
+  const sample = keys.filter((_, index) => Math.floor(index / step) !== Math.floor((index - 1) / step));
+  const found = await mapConcurrently(sample, AT_ONCE, async (key) => {
+    const info = await store.stat(key);
+    return info && { key, bytes: info.bytes };
+  });
+  return found.filter((each) => each !== undefined);
+}
+
+function total(objects: readonly Sized[]): number {
+  return objects.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+function entriesIn(key: string): number {
+  const { first, last } = parseSegmentKey(key) ?? { first: 0, last: -1 };
+  return last - first + 1;
 }

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { messageOf } from "../../core/errors.ts";
 import { ASSUMED, type Cost, costOf, type Layout, LIFECYCLE, type Measures } from "../../cost/cost.ts";
 import { type Measured, measure } from "../../cost/measure.ts";
@@ -63,6 +63,11 @@ export function costCommand(program: Command, { run }: Cli): void {
         const prices = await readPrices(options.prices);
         const measured = await measureIn(context, options);
         const layout = options.layout ?? measured?.layout ?? "segments";
+        if (measured && measured.layout !== layout) {
+          throw new UsageError(
+            `the evidence is in the layout ${measured.layout}, whose objects say nothing of ${layout}: leave --layout out, or do not measure`,
+          );
+        }
         const measures = { ...ASSUMED[layout], ...measured?.measures };
         const cost = costOf({
           votes: options.voters,
@@ -177,5 +182,7 @@ function dollars(usd: number): string {
 
 /** A calculation over centuries is a mistake. */
 function parseYears(text: string): number {
-  return Math.min(parseCount(text), 100);
+  const years = parseCount(text);
+  if (years > 100) throw new InvalidArgumentError("it is a number of years up to 100.");
+  return years;
 }
