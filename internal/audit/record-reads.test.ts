@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { createHandlerContext } from "@connectrpc/connect";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   AuditService,
   GetHistoryRequestSchema,
@@ -12,9 +12,11 @@ import {
 import type { FindRecordsResponse } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import type { VoteRecord } from "../ballot/record.ts";
 import { toHex } from "../core/bytes.ts";
+import { type TreeSize, treeSize } from "../core/ids.ts";
 import { encodeSegment } from "../evidence/segment.ts";
 import type { SegmentEntry } from "../evidence/segment-line.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
+import { ObjectCorruptError } from "../worm/object-store.ts";
 import { AuditFixture } from "./audit-fixture.ts";
 import { recordReads } from "./record-reads.ts";
 import { segmentsTo } from "./stored-segments.ts";
@@ -24,7 +26,7 @@ type Find = (request: { readonly voterPseudonym?: Uint8Array; readonly afterRevi
 /** The methods over what a fixture has committed. */
 function serve(
   fixture: AuditFixture,
-  options: { readonly find?: Find; readonly revoting?: "last-counts" } = {},
+  options: { readonly find?: Find; readonly revoting?: "last-counts"; readonly treeSize?: TreeSize } = {},
 ) {
   const { election, stores } = fixture;
   const { electionId } = election;
@@ -37,7 +39,7 @@ function serve(
       if (!head) throw new RangeError("no head");
       const tree = new TileReader({
         fetch: (path) => stores.tiles.get(`${electionId}/${path}`),
-        size: head.treeSize,
+        size: options.treeSize ?? head.treeSize,
         root: head.root,
       });
       return {
@@ -140,10 +142,40 @@ describe("ListRecords", () => {
     const { firstIndex } = last.segment;
     const key = last.key.replace(/\d{10}\.nd/, `${String(firstIndex + 19).padStart(10, "0")}.nd`);
     await fixture.evidence.put(key, encodeSegment({ ...last.segment, entries }));
+    // And one that is damaged where it lies.
+    const damaged = key.replace(/\d{10}\.nd/, `${String(firstIndex + 18).padStart(10, "0")}.nd`);
+    await fixture.evidence.put(damaged, encodeSegment(last.segment));
+    const get = fixture.evidence.get.bind(fixture.evidence);
+    vi.spyOn(fixture.evidence, "get").mockImplementation(async (key, versionId) => {
+      if (key === damaged) throw new ObjectCorruptError(key, "has other bytes than were put");
+      return get(key, versionId);
+    });
     expect((await list(0)).records).toEqual(records);
+    const [, , { sequence: place = 0n, shard = 0 } = {}] = records.slice(-30);
+    const find: Find = () => ({ shard, records: [{ sequence: place, revision: 1 }] });
+    const voter = records.find((each) => each.shard === shard && each.sequence === place)?.voterPseudonym;
+    const { history } = serve(fixture, { find });
+    expect((await history(voter ?? new Uint8Array())).records).toMatchObject([{ sequence: place }]);
 
     await rm(join(fixture.directory, "evidence", last.key));
     await expect(list(0)).rejects.toMatchObject({ kind: "data-loss" });
+  });
+
+  test("reads votes that are objects of their own some at a time, and lists none of them", async () => {
+    await using fixture = await AuditFixture.create({ layout: "object-per-vote" });
+    await grow(fixture, [120]);
+    let [open, most] = [0, 0];
+    const get = fixture.evidence.get.bind(fixture.evidence);
+    vi.spyOn(fixture.evidence, "get").mockImplementation(async (key, versionId) => {
+      most = Math.max(most, ++open);
+      return get(key, versionId).finally(() => open--);
+    });
+    fixture.evidence.operations.length = 0;
+    const { records } = await serve(fixture).list(0);
+    expect(records.map(({ index }) => Number(index))).toEqual(Array.from({ length: 120 }, (_, i) => i + 1));
+    expect(most).toBe(8);
+    const prefixes = fixture.evidence.operations.filter(({ name }) => name === "list").map(({ key }) => key);
+    expect(prefixes).toEqual([expect.stringMatching(/entries_$/)]);
   });
 
   test("and the others take a few calls at a time", async () => {
@@ -179,6 +211,11 @@ describe("GetHistory", () => {
     expect(toHex(records?.[0]?.hash ?? new Uint8Array())).toBe(toHex(hash));
     expect(await history(voterPseudonym, 1)).toEqual({ records: [], more: false });
     await expect(history(new Uint8Array(31))).rejects.toMatchObject({ kind: "invalid-argument" });
+    expect(await history(voterPseudonym, 2 ** 31 - 1)).toEqual({ records: [], more: false });
+    await expect(history(voterPseudonym, 2 ** 31)).rejects.toMatchObject({
+      kind: "invalid-argument",
+      fields: [{ field: "after_revision" }],
+    });
   });
 
   test("does not take the database's word", async () => {
@@ -228,5 +265,14 @@ describe("GetTurnout", () => {
     expect(await turnout(0)).toMatchObject({ votes: 30, voters: 30n });
     expect(await turnout(1)).toMatchObject({ votes: 0, voters: 0n });
     expect(await turnout(0, true)).toMatchObject({ votes: 30, voters: undefined });
+  });
+
+  test("refuses to count the voters of a large log before it reads anything", async () => {
+    await using fixture = await AuditFixture.create();
+    await grow(fixture, [30]);
+    const { turnout } = serve(fixture, { revoting: "last-counts", treeSize: treeSize(100_001) });
+    fixture.evidence.operations.length = 0;
+    await expect(turnout(1)).rejects.toMatchObject({ kind: "resource-exhausted", reason: "TOO_MUCH_WORK" });
+    expect(fixture.evidence.operations).toEqual([]);
   });
 });

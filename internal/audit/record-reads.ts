@@ -15,6 +15,8 @@ import { TurnoutSearch, tooMuch } from "./turnout.ts";
 
 const MOST_LISTED = 100_000;
 const MOST_REVISIONS = 50;
+/** What the database's integers hold. */
+const MOST_REVISION = 2 ** 31 - 1;
 /** Votes under last-counts whose voters are counted one by one. */
 const MOST_COUNTED = 100_000;
 /** Shards that are searched at a time. */
@@ -70,6 +72,9 @@ export function recordReads({ open, findRecords }: RecordReadsOptions): RecordRe
       if (request.voterPseudonym.length !== PSEUDONYM_SIZE) {
         throw invalidField("voter_pseudonym", `must be ${PSEUDONYM_SIZE} bytes`);
       }
+      if (request.afterRevision > MOST_REVISION) {
+        throw invalidField("after_revision", `must be at most ${MOST_REVISION}`);
+      }
       using _ = enter();
       const { election, head, log } = await open(request.electionId);
       const { electionId, voterPseudonym, afterRevision } = request;
@@ -94,6 +99,9 @@ export function recordReads({ open, findRecords }: RecordReadsOptions): RecordRe
     async getTurnout(request, { signal }: HandlerContext) {
       using _ = enter();
       const { election, head, log } = await open(request.electionId);
+      // Before any search, which would be for nothing.
+      if (election.manifest.revoting !== "forbidden" && !request.votesOnly && log.tree.size > MOST_COUNTED)
+        throw tooMuch(`voters of more than ${MOST_COUNTED} votes are not counted here`);
       const asOf = request.asOfMicros === 0n ? Number.POSITIVE_INFINITY : Number(request.asOfMicros);
       const votes = await votesBy(asOf);
       const total = votes.reduce((sum, each) => sum + each, 0);
@@ -128,8 +136,6 @@ export function recordReads({ open, findRecords }: RecordReadsOptions): RecordRe
       async function votersOf(): Promise<readonly number[] | undefined> {
         if (election.manifest.revoting === "forbidden") return votes;
         if (request.votesOnly) return undefined;
-        if (log.tree.size > MOST_COUNTED)
-          throw tooMuch(`voters of more than ${MOST_COUNTED} votes are not counted here`);
         const voters = votes.map(() => 0);
         for await (const { records } of listRecords(log, 0, log.tree.size)) {
           signal.throwIfAborted();

@@ -611,7 +611,7 @@ export declare type GetHistoryRequest = Message<"psephos.audit.v1.GetHistoryRequ
   voterPseudonym: Uint8Array;
 
   /**
-   * Return revisions after this one; 0 is from the first.
+   * Return revisions after this one, at most 2^31 - 1; 0 is from the first.
    *
    * @generated from field: uint32 after_revision = 3;
    */
@@ -982,8 +982,8 @@ export declare const AuditService: GenService<{
    * Evidence is in the order of the log and has no index of voters: 300 million votes cannot be searched for one. The
    * shard's database has such an index, the one that keeps the one-vote rule, so it is asked where to look; what is
    * returned is read from the evidence. A database that hides a revision, or makes one up, shows as DATA_LOSS where the
-   * revisions found are not 1, 2, 3 …; one that hides a voter's last revisions does not show here: verification of the
-   * database against the evidence finds that.
+   * revisions found are not 1, 2, 3 …. A missing tail is not seen: of a database that hides a voter's last revisions,
+   * or all of them, the answer looks complete. Verification of the database against the evidence finds that.
    *
    * @generated from rpc psephos.audit.v1.AuditService.GetHistory
    */
