@@ -84,6 +84,8 @@ async function start({
       clock: systemClock,
       logger,
     });
+  // What auditors ask for waits in a queue of its own, and says nothing about whether sealing can go on.
+  const reading = resources.use(await openEvidenceStore(config.evidence));
   const auditor = resources.use(
     new Auditor({
       source,
@@ -110,7 +112,7 @@ async function start({
     AuditService,
     auditService({
       sealerOf,
-      stores,
+      stores: { ...stores, evidence: reading },
       findRecords: router.findRecords,
       waitingBecause: () => evidence.failing,
     }),

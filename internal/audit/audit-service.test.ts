@@ -2,12 +2,13 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { createHandlerContext } from "@connectrpc/connect";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   AuditService,
   GetConsistencyProofRequestSchema,
   GetInclusionProofRequestSchema,
   GetRecordRequestSchema,
+  ListRecordsRequestSchema,
 } from "../../gen/ts/psephos/audit/v1/audit_pb.js";
 import type { VoteRecord } from "../ballot/record.ts";
 import { toHex } from "../core/bytes.ts";
@@ -20,6 +21,7 @@ import { Metrics } from "../telemetry/metrics.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
 import { verifyConsistency, verifyInclusion } from "../tlog/proof.ts";
 import { leafHash } from "../tlog/tree.ts";
+import { ObjectArchivedError } from "../worm/object-store.ts";
 import { AuditFixture, hastyClock, silentLogger, TestShards } from "./audit-fixture.ts";
 import { auditService } from "./audit-service.ts";
 import { ElectionLog } from "./election-log.ts";
@@ -64,6 +66,12 @@ function serve(fixture: AuditFixture) {
   return {
     record: ({ shard, sequence }: VoteRecord) =>
       record({ case: "voteId", value: BigInt(voteIdOf(shard, sequence, election.manifest.shards)) }),
+    list: async () => {
+      const request = create(ListRecordsRequestSchema, { electionId });
+      for await (const _ of service.listRecords(request, contextOf("listRecords"))) {
+        // All that is asked for here is how it ends.
+      }
+    },
     recordAt: (index: number) => record({ case: "index", value: BigInt(index) }),
     inclusion: async (index: number, size: number) => {
       const entry = { case: "index" as const, value: BigInt(index) };
@@ -129,6 +137,22 @@ describe("proofs", () => {
     await expect(inclusion(300, 300)).rejects.toMatchObject({ kind: "invalid-argument" });
     await expect(consistency(301, 300)).rejects.toMatchObject({ kind: "invalid-argument" });
   });
+});
+
+test("answers that need evidence in a cold tier say so", async () => {
+  await using fixture = await AuditFixture.create();
+  await grow(fixture, [5]);
+  vi.spyOn(fixture.evidence, "get").mockImplementation(async (key) => {
+    throw new ObjectArchivedError(key);
+  });
+  const { recordAt, list } = serve(fixture);
+  for (const answer of [() => recordAt(3), () => list()]) {
+    await expect(answer()).rejects.toMatchObject({
+      kind: "failed-precondition",
+      reason: "EVIDENCE_ARCHIVED",
+      message: expect.stringMatching(/is archived: restore it first$/),
+    });
+  }
 });
 
 test("answers that need tiles which are missing are unavailable, until they are there again", async () => {

@@ -9,6 +9,7 @@ import { parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
+import { ObjectArchivedError } from "../worm/object-store.ts";
 import type { LogStores } from "./election-log.ts";
 import type { ElectionSealer, SealingStatus } from "./election-sealer.ts";
 import type { LogHead } from "./head.ts";
@@ -29,6 +30,7 @@ interface SizedLog {
 export interface AuditServiceOptions {
   /** The election's sealer; undefined for an election nobody knows. */
   readonly sealerOf: (election: ElectionId) => Promise<ElectionSealer | undefined>;
+  /** For reading. An evidence store of its own, so that no reader takes the sealer's turns. */
   readonly stores: LogStores;
   readonly findRecords: RecordReadsOptions["findRecords"];
   /** Why nothing can be sealed for the time being; undefined while nothing is in the way. */
@@ -127,13 +129,13 @@ export function auditService(options: AuditServiceOptions): ServiceImpl<typeof A
       try {
         yield* reads.listRecords(request, context);
       } catch (error) {
-        throw tilesMissing(error);
+        throw explain(error);
       }
     },
 
-    getHistory: fromTiles(reads.getHistory),
+    getHistory: reading(reads.getHistory),
 
-    getTurnout: fromTiles(reads.getTurnout),
+    getTurnout: reading(reads.getTurnout),
 
     async getHead(request) {
       const { status } = await sealer(request.electionId);
@@ -147,7 +149,7 @@ export function auditService(options: AuditServiceOptions): ServiceImpl<typeof A
       }
     },
 
-    getInclusionProof: fromTiles(async (request) => {
+    getInclusionProof: reading(async (request) => {
       const log = await committed(request.electionId);
       const { size, root, reader } = await logAt(log.head, "tree_size", request.treeSize);
       const index =
@@ -160,7 +162,7 @@ export function auditService(options: AuditServiceOptions): ServiceImpl<typeof A
       return { index: BigInt(index), entry, treeSize: BigInt(size), root, proof };
     }),
 
-    getConsistencyProof: fromTiles(async (request) => {
+    getConsistencyProof: reading(async (request) => {
       const { head } = await committed(request.electionId);
       const { size, root, reader } = await logAt(head, "new_size", request.newSize);
       if (request.oldSize > BigInt(size)) throw invalidField("old_size", `larger than ${size}`);
@@ -168,7 +170,7 @@ export function auditService(options: AuditServiceOptions): ServiceImpl<typeof A
       return { newSize: BigInt(size), newRoot: root, proof };
     }),
 
-    getRecord: fromTiles(async (request) => {
+    getRecord: reading(async (request) => {
       const log = await committed(request.electionId);
       const { index, record, segmentKey } = await locate(log, request.record, readerOf(log.head));
       return {
@@ -185,7 +187,7 @@ export function auditService(options: AuditServiceOptions): ServiceImpl<typeof A
       };
     }),
 
-    async listCheckpoints(request) {
+    listCheckpoints: reading(async (request) => {
       const { head } = await committed(request.electionId);
       const first = Math.max(1, Number(request.firstNumber));
       const limit = Math.min(request.limit || MOST_CHECKPOINTS, MOST_CHECKPOINTS);
@@ -205,27 +207,32 @@ export function auditService(options: AuditServiceOptions): ServiceImpl<typeof A
         });
       }
       return { checkpoints };
-    },
+    }),
   };
 }
 
-/**
- * A method that reads tiles. They may be missing for a while: a head's are written just after its swap, where one that
- * stands by sees it already, and those that were deleted are made again.
- */
-function fromTiles<Request, Response>(
+/** A method that reads tiles or evidence, either of which may not be at hand. */
+function reading<Request, Response>(
   method: (request: Request, context: HandlerContext) => Promise<Response> | Response,
 ): (request: Request, context: HandlerContext) => Promise<Response> {
   return async (request, context) => {
     try {
       return await method(request, context);
     } catch (error) {
-      throw tilesMissing(error);
+      throw explain(error);
     }
   };
 }
 
-function tilesMissing(error: unknown): unknown {
+/**
+ * Tiles may be missing for a while: a head's are written just after its swap, where one that stands by sees it already,
+ * and those that were deleted are made again. Evidence in a cold tier comes back when an operator asks for it.
+ */
+function explain(error: unknown): unknown {
+  if (error instanceof ObjectArchivedError) {
+    const options = { reason: "EVIDENCE_ARCHIVED", cause: error };
+    return new ServiceError("failed-precondition", `${error.key} is archived: restore it first`, options);
+  }
   if (!(error instanceof TlogError && error.kind === "missing")) return error;
   const options = { reason: "TILES_MISSING", retryDelayMs: 1_000, cause: error };
   return new ServiceError("unavailable", "tiles of the log are missing and are being made again", options);

@@ -1,12 +1,8 @@
 import { setImmediate } from "node:timers/promises";
-import { encodeEntry } from "../ballot/entry.ts";
-import { FormatError } from "../ballot/format-error.ts";
-import { equalBytes } from "../core/bytes.ts";
 import { ServiceError } from "../core/errors.ts";
-import { blockPrefix, checkpointNumberOf, parseSegmentKey } from "../evidence/layout.ts";
-import { readEntry } from "../evidence/read-segment.ts";
-import { logEntryOf, openSegment } from "../evidence/segment.ts";
-import type { LocatedRecord, SealedLog } from "./locate.ts";
+import { mapConcurrently } from "../core/map-concurrently.ts";
+import { blockSegmentsPrefix, checkpointNumberOf } from "../evidence/layout.ts";
+import { entryAt, hasIndex, keysFrom, type LocatedRecord, openStored, type SealedLog } from "./locate.ts";
 
 /** Consecutive log entries, and those of them that are votes. */
 export interface RecordRun {
@@ -17,6 +13,8 @@ export interface RecordRun {
 
 /** Entries of a run. Reading them takes about a millisecond, after which the process does what else it has to. */
 const RUN_ENTRIES = 100;
+/** Votes of a run that are objects of their own are read so many at a time. */
+const READS_AT_ONCE = 8;
 
 /**
  * The records behind the log indices from `first` to before `end`, in runs. Each entry is looked up in the log's tree:
@@ -27,12 +25,10 @@ export async function* listRecords(log: SealedLog, first: number, end: number): 
   let next = first;
   while (next < end) {
     const block = checkpointNumberOf(next);
-    const keys: string[] = [];
-    for await (const key of evidence.list(blockPrefix(election, block)))
-      if (parseSegmentKey(key)) keys.push(key);
+    const keys = await keysFrom(evidence, blockSegmentsPrefix(election, block));
     while (next < end && checkpointNumberOf(next) === block) {
       const before = next;
-      for (const key of keys.filter((key) => holds(key, before))) {
+      for (const key of keys.filter((key) => hasIndex(key, before))) {
         for await (const run of runsOf(log, key, next, end)) {
           yield run;
           next = run.next;
@@ -50,39 +46,22 @@ export async function* listRecords(log: SealedLog, first: number, end: number): 
 }
 
 /** What a segment has of the log from an index on, as far as its entries are the log's. */
-async function* runsOf(
-  { evidence, tree }: SealedLog,
-  key: string,
-  first: number,
-  end: number,
-): AsyncGenerator<RecordRun> {
-  try {
-    const body = await evidence.get(key);
-    if (!body) return;
-    const segment = await openSegment(body);
-    const { firstIndex, count } = segment.header;
-    const last = Math.min(end, firstIndex + count);
-    for (let next = first; next < last; await setImmediate()) {
-      const records: LocatedRecord[] = [];
-      const until = Math.min(last, next + RUN_ENTRIES);
-      let isLogs = true;
-      for (; next < until && isLogs; next++) {
-        const position = next - firstIndex;
-        const entry = await readEntry(evidence, segment.header, position, segment.line(position));
-        isLogs = equalBytes(encodeEntry(logEntryOf(entry)), await tree.entry(next));
-        if (!isLogs) break;
-        if (entry.type === "vote") records.push({ index: next, record: entry.record, segmentKey: key });
-      }
-      yield { records, next };
-      if (!isLogs) return;
-    }
-  } catch (error) {
-    // Not one of the log's, or damaged: another one may have the entries.
-    if (!(error instanceof FormatError)) throw error;
+async function* runsOf(log: SealedLog, key: string, first: number, end: number): AsyncGenerator<RecordRun> {
+  // One that is not the log's, or damaged: another one may have the entries.
+  const segment = await openStored(log.evidence, key);
+  if (!segment) return;
+  const { firstIndex, count } = segment.header;
+  const last = Math.min(end, firstIndex + count);
+  for (let next = first; next < last; await setImmediate()) {
+    const indices = Array.from({ length: Math.min(RUN_ENTRIES, last - next) }, (_, i) => next + i);
+    const found = await mapConcurrently(indices, READS_AT_ONCE, (index) => entryAt(log, segment, index));
+    const missing = found.indexOf(undefined);
+    const entries = missing < 0 ? found : found.slice(0, missing);
+    const records = entries.flatMap((entry, i) =>
+      entry?.type === "vote" ? [{ index: next + i, record: entry.record, segmentKey: key }] : [],
+    );
+    next += entries.length;
+    if (entries.length > 0) yield { records, next };
+    if (missing >= 0) return;
   }
-}
-
-function holds(key: string, index: number): boolean {
-  const range = parseSegmentKey(key);
-  return range !== undefined && range.first <= index && index <= range.last;
 }

@@ -55,11 +55,9 @@ export async function recordAt(log: SealedLog, index: number): Promise<LocatedRe
   if (decodeEntry(await tree.entry(index)).type !== "vote") return undefined;
   for (const key of await keysFrom(evidence, blockSegmentsPrefix(election, checkpointNumberOf(index)))) {
     if (!hasIndex(key, index)) continue;
-    const segment = await open(evidence, key);
-    const entry = segment && (await entryOf(evidence, segment, index - segment.header.firstIndex));
-    if (entry?.type === "vote" && (await isEntryAt(tree, index, entry))) {
-      return { index, record: entry.record, segmentKey: key };
-    }
+    const segment = await openStored(evidence, key);
+    const entry = segment && (await entryAt(log, segment, index));
+    if (entry?.type === "vote") return { index, record: entry.record, segmentKey: key };
   }
   throw lost(`log index ${index}`);
 }
@@ -75,7 +73,7 @@ export async function recordOf(log: SealedLog, place: RecordPlace): Promise<Loca
 
   /** Whether a segment begins before the record; undefined for one that is not in the log. */
   async function beginsBefore(key: string): Promise<boolean | undefined> {
-    const header = (await open(evidence, key))?.header;
+    const header = (await openStored(evidence, key))?.header;
     if (!header || !(await isInLog(tree, header))) return undefined;
     return (header.shardHeads[shard]?.sequence ?? 0) < sequence;
   }
@@ -105,29 +103,24 @@ function reaching(keys: readonly string[], last: string): string[] {
   return [last, ...others];
 }
 
-function hasIndex(key: string, index: number): boolean {
+/** Whether a segment's key says that it has an entry. */
+export function hasIndex(key: string, index: number): boolean {
   const range = parseSegmentKey(key);
   return range !== undefined && range.first <= index && index <= range.last;
 }
 
 /** The record in a segment, if it is there and in the log. */
-async function findIn(
-  { evidence, tree }: SealedLog,
-  key: string,
-  place: RecordPlace,
-): Promise<LocatedRecord | undefined> {
-  const segment = await open(evidence, key);
+async function findIn(log: SealedLog, key: string, place: RecordPlace): Promise<LocatedRecord | undefined> {
+  const segment = await openStored(log.evidence, key);
   if (!segment) return undefined;
   const { firstIndex, count } = segment.header;
   for (let position = 0; position < count; position++) {
     if (position % LINES_AT_ONCE === LINES_AT_ONCE - 1) await setImmediate();
     const line = lineOf(segment, position);
     if (!line || !isVoteAt(line, place, segment.header)) continue;
-    const entry = await entryOf(evidence, segment, position);
-    if (entry?.type !== "vote") return undefined;
-    const { record } = entry;
     const index = firstIndex + position;
-    return (await isEntryAt(tree, index, entry)) ? { index, record, segmentKey: key } : undefined;
+    const entry = await entryAt(log, segment, index);
+    return entry?.type === "vote" ? { index, record: entry.record, segmentKey: key } : undefined;
   }
   return undefined;
 }
@@ -136,10 +129,6 @@ async function findIn(
 async function isInLog(tree: TileReader, { firstIndex, count, rootAfter }: SegmentHeader): Promise<boolean> {
   const end = firstIndex + count;
   return end <= tree.size && equalBytes(rootAfter, await tree.rootAt(end));
-}
-
-async function isEntryAt(tree: TileReader, index: number, entry: SegmentEntry): Promise<boolean> {
-  return index < tree.size && equalBytes(encodeEntry(logEntryOf(entry)), await tree.entry(index));
 }
 
 /**
@@ -168,9 +157,29 @@ export async function lastWhere<T>(
 }
 
 /** Undefined for an object that is no segment, or is not there: neither can be one of the log's. */
-async function open(evidence: ObjectStore, key: string): Promise<OpenSegment | undefined> {
-  const body = await evidence.get(key);
-  return body && openSegment(body).catch(orMalformed);
+export async function openStored(evidence: ObjectStore, key: string): Promise<OpenSegment | undefined> {
+  try {
+    const body = await evidence.get(key);
+    return body && (await openSegment(body));
+  } catch (error) {
+    return orMalformed(error);
+  }
+}
+
+/**
+ * The entry that a segment has for a log index. Undefined where the log has another one there, and where the line, or
+ * the object it refers to, cannot be read or is not what it should be.
+ */
+export async function entryAt(
+  { evidence, tree }: SealedLog,
+  segment: OpenSegment,
+  index: number,
+): Promise<SegmentEntry | undefined> {
+  if (index >= tree.size) return undefined;
+  const position = index - segment.header.firstIndex;
+  const line = lineOf(segment, position);
+  const entry = line && (await readEntry(evidence, segment.header, position, line).catch(orMalformed));
+  return entry && equalBytes(encodeEntry(logEntryOf(entry)), await tree.entry(index)) ? entry : undefined;
 }
 
 /** Undefined for a line that cannot be read. */
@@ -192,22 +201,12 @@ function isVoteAt(
   return line.type === "vote" && line.record.shard === shard && line.record.sequence === sequence;
 }
 
-/** Undefined where the line, or the object it refers to, cannot be read or is not what it should be. */
-async function entryOf(
-  evidence: ObjectStore,
-  segment: OpenSegment,
-  position: number,
-): Promise<SegmentEntry | undefined> {
-  const line = lineOf(segment, position);
-  return line && readEntry(evidence, segment.header, position, line).catch(orMalformed);
-}
-
 function orMalformed(error: unknown): undefined {
   if (!(error instanceof FormatError || error instanceof ObjectCorruptError)) throw error;
 }
 
 /** The keys of the segments that begin with `prefix`, in order of first index. */
-async function keysFrom(evidence: ObjectStore, prefix: string): Promise<string[]> {
+export async function keysFrom(evidence: ObjectStore, prefix: string): Promise<string[]> {
   const keys: string[] = [];
   for await (const key of evidence.list(prefix)) if (parseSegmentKey(key)) keys.push(key);
   return keys;
