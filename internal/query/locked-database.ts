@@ -21,6 +21,15 @@ export interface LockedDatabaseOptions {
 const READING: readonly StatementType[] = [StatementType.SELECT, StatementType.EXPLAIN];
 
 /**
+ * What stands before the statement that is explained. There is no block comment in it, which may be nested: where this
+ * does not match, or not enough, what is left is no SELECT.
+ */
+const EXPLAIN =
+  /^(?:\s|--[^\n\r]*[\n\r])*EXPLAIN\s*(?:\bANALYZE\b|\((?:\s*(?:ANALYZE|FORMAT\s+\w+)\s*,?)*\s*\))?/i;
+const REFUSAL =
+  "a query only reads: EXPLAIN is for a SELECT, and stands before it without a comment in between";
+
+/**
  * A DuckDB that reaches nothing but its own file. SQL comes from whoever runs the command, who may have it from
  * somebody else: no other file, no network and no extension can be named in it, and none of that can be changed again
  * (https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview).
@@ -42,7 +51,8 @@ export class LockedDatabase implements AsyncDisposable {
     });
     const connection = await instance.connect();
     await connection.run("SET lock_configuration = true");
-    // Open files outlive their names: whatever ends this process, no copy of the votes stays behind.
+    // Open files outlive their names: whatever ends the process that answers, no copy of the votes stays behind. While it
+    // still loads them there is one, in a folder that whoever made it deletes.
     if (readOnly) await rm(file);
     return new LockedDatabase(instance, connection);
   }
@@ -62,8 +72,21 @@ export class LockedDatabase implements AsyncDisposable {
         `a query only reads: not a statement of type ${StatementType[prepared.statementType]}`,
       );
     }
+    if (prepared.statementType === StatementType.EXPLAIN) await this.#checkExplained(sql);
     if (prepared.parameterCount > 0) throw new SqlError("a query has no parameters");
     return prepared;
+  }
+
+  /** EXPLAIN ANALYZE runs what it explains. What DuckDB has prepared does not say what that is. */
+  async #checkExplained(sql: string): Promise<void> {
+    const statements = await inSql(
+      () => this.connection.extractStatements(sql.replace(EXPLAIN, "")),
+      REFUSAL,
+    );
+    const explained = await inSql(() => statements.prepare(0));
+    const { statementType } = explained;
+    explained.destroySync();
+    if (statementType !== StatementType.SELECT) throw new SqlError(REFUSAL);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
