@@ -124,7 +124,7 @@ export class EvidenceDatabase implements AsyncDisposable {
     this.newestCheckpoint = checkpoint.number;
     const { number, treeSize, treeRoot, segments, lastVote, note } = checkpoint;
     const dates = segments.map(({ retainUntil }) => retainUntil?.getTime() ?? 0);
-    const retained = Math.min(...dates);
+    const retained = dates.length > 0 ? Math.min(...dates) : 0;
     const row = [
       BigInt(number),
       BigInt(firstIndexOf(number)),

@@ -4,6 +4,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { toHex } from "../core/bytes.ts";
 import { voteIdOf } from "../core/ids.ts";
+import { sha256 } from "../core/sha256.ts";
+import { checkpointKey } from "../evidence/layout.ts";
+import { encodeVoteCheckpoint, parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import { VerificationReport } from "../verify/report.ts";
 import { TestLog } from "../verify/test-log.ts";
 import { verifyEvidence } from "../verify/verify-evidence.ts";
@@ -101,6 +104,19 @@ describe("the views", () => {
       },
     ]);
     expect(await ask("SELECT count(*) AS n FROM events")).toEqual([{ n: 0 }]);
+  });
+
+  test("leave out a vote checkpoint that does not verify", async () => {
+    for (const change of [{ treeRoot: sha256(new Uint8Array()) }, { lastVote: null }, { note: "none" }]) {
+      const copy = log.clone();
+      const key = checkpointKey(copy.electionId, 1);
+      const checkpoint = parseVoteCheckpoint(copy.evidence.get(key) ?? new Uint8Array());
+      copy.evidence.set(key, encodeVoteCheckpoint({ ...checkpoint, ...change }));
+      const { database, report } = await load(EVERYTHING, copy);
+      expect(report.ok).toBe(false);
+      expect(database.newestCheckpoint).toBe(0);
+      await database[Symbol.asyncDispose]();
+    }
   });
 
   test("have the events", async () => {
@@ -201,6 +217,11 @@ describe("a session", () => {
     ["a change", "UPDATE evidence.votes SET shard = 0"],
     ["a deletion", "DELETE FROM evidence.votes"],
     ["another view", "CREATE OR REPLACE VIEW votes AS SELECT 1"],
+    ["what EXPLAIN would run", "EXPLAIN ANALYZE CREATE TEMP TABLE t AS SELECT 1"],
+    ["the same with options", "EXPLAIN (ANALYZE, FORMAT json) CREATE TEMP TABLE t AS SELECT 1"],
+    ["the same behind comments", "EXPLAIN /* /* */ SELECT 1 -- */ ANALYZE CREATE TEMP TABLE t AS SELECT 1"],
+    ["the same in lines", "-- x\nEXPLAIN -- y\nANALYZE CREATE TEMP TABLE t AS SELECT 1"],
+    ["what EXPLAIN would only plan", "EXPLAIN CREATE TEMP TABLE t AS SELECT 1"],
   ])("refuses %s", async (_, sql) => {
     await expect(rowsOf(session, sql)).rejects.toThrow(SqlError);
   });
@@ -250,7 +271,15 @@ describe("a session", () => {
 
   test("does what DESCRIBE and EXPLAIN ask", async () => {
     expect(await rowsOf(session, "DESCRIBE votes")).toHaveLength(10);
-    expect(await rowsOf(session, "EXPLAIN SELECT count(*) FROM votes")).not.toEqual([]);
+    const select = "SELECT count(*) FROM votes";
+    for (const sql of [
+      `EXPLAIN ${select}`,
+      `explain analyze ${select}`,
+      `-- why\n EXPLAIN (ANALYZE, FORMAT json) ${select}`,
+      `EXPLAIN (${select})`,
+    ]) {
+      expect(await rowsOf(session, sql)).not.toEqual([]);
+    }
   });
 
   test("leaves no copy of the votes in the file system", async () => {

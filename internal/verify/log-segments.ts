@@ -19,22 +19,44 @@ export interface LogSegmentsOptions {
   readonly known?: { readonly size: number; readonly root: Hash } | undefined;
 }
 
+export interface LogSegments {
+  /** The keys of the log's own segments. */
+  readonly keys: readonly string[];
+  /** The log index from which on nothing tells yet which segments are the log's. */
+  readonly undecided: number | undefined;
+}
+
 /**
- * The keys of the log's own segments: those the block's vote checkpoint names, and any in whose place it names none that
- * is there; without a checkpoint, those that lead to the signed tree, and all that comes after it. Where neither can
- * tell, all of them: two that overlap are then two histories.
+ * The log's own segments: those the block's vote checkpoint names, and any in whose place it names none that is there;
+ * without a checkpoint, those that lead to the signed tree, and what comes after it up to the first two that overlap,
+ * between which the next signature decides. Where nothing signed is known, all of them: two that overlap are then two
+ * histories.
  */
-export async function logSegments(options: LogSegmentsOptions): Promise<readonly string[]> {
+export async function logSegments(options: LogSegmentsOptions): Promise<LogSegments> {
   const { keys, checkpoint, known, number } = options;
   if (checkpoint) {
     const names = new Set(checkpoint.segments.map(({ key }) => key));
     const named = keys.filter((key) => names.has(key));
-    return keys.filter((key) => names.has(key) || !named.some((other) => overlap(key, other)));
+    const ofLog = keys.filter((key) => names.has(key) || !named.some((other) => overlap(key, other)));
+    return { keys: ofLog, undecided: undefined };
   }
-  if (!known || known.size <= firstIndexOf(number) || !keys.some((key, i) => overlap(key, keys[i - 1] ?? "")))
-    return keys;
-  const path = await pathTo(options, known);
-  return path ? [...path, ...keys.filter((key) => (parseSegmentKey(key)?.first ?? 0) >= known.size)] : keys;
+  if (!known || !keys.some((key, i) => overlap(key, keys[i - 1] ?? "")))
+    return { keys, undecided: undefined };
+  const path = known.size <= firstIndexOf(number) ? [] : await pathTo(options, known);
+  if (!path) return { keys, undecided: undefined };
+  const unsigned = beforeOverlap(keys.filter((key) => firstOf(key) >= known.size));
+  return { ...unsigned, keys: [...path, ...unsigned.keys] };
+}
+
+/** Those of keys in order that come before the first two that overlap. */
+function beforeOverlap(keys: readonly string[]): LogSegments {
+  const index = keys.findIndex((key, i) => overlap(key, keys[i - 1] ?? ""));
+  if (index < 0) return { keys, undecided: undefined };
+  return { keys: keys.slice(0, index - 1), undecided: firstOf(keys[index - 1] ?? "") };
+}
+
+function firstOf(key: string): number {
+  return parseSegmentKey(key)?.first ?? 0;
 }
 
 function overlap(key: string, other: string): boolean {

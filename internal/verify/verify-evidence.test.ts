@@ -5,7 +5,13 @@ import { shardOf } from "../ballot/voter-key.ts";
 import { utf8 } from "../core/bytes.ts";
 import { treeSize } from "../core/ids.ts";
 import { asHash } from "../core/sha256.ts";
-import { checkpointKey, EVIDENCE_LAYOUTS, manifestKey, segmentKey } from "../evidence/layout.ts";
+import {
+  checkpointKey,
+  EVIDENCE_LAYOUTS,
+  manifestKey,
+  parseSegmentKey,
+  segmentKey,
+} from "../evidence/layout.ts";
 import { logEntryOf, type Segment } from "../evidence/segment.ts";
 import {
   encodeVoteCheckpoint,
@@ -20,6 +26,7 @@ describe.each(EVIDENCE_LAYOUTS)("layout %s", (layout) => {
   let small: TestLog;
   /** 11,002 entries: one block and some. */
   let large: TestLog;
+  let largeFork: { commits: number[]; events?: number };
   let largeVotes: number;
 
   beforeAll(async () => {
@@ -27,6 +34,7 @@ describe.each(EVIDENCE_LAYOUTS)("layout %s", (layout) => {
     // Where each vote is an object, most entries are events: what is verified of blocks is the same.
     const most = layout === "segments" ? { commits: [9_000, 2_000] } : { commits: [100, 100], events: 5_400 };
     large = await TestLog.create({ layout, ...most });
+    largeFork = { ...most, commits: layout === "segments" ? [9_000, 500] : [100, 50] };
     largeVotes = large.records.flat().length;
   }, 30_000);
 
@@ -378,6 +386,40 @@ describe.each(EVIDENCE_LAYOUTS)("layout %s", (layout) => {
       const { both, alone } = await findingsOf(log, ({ evidence }) => evidence.set(key, body));
       expect(both.problems).toEqual([]);
       expect(both.unreferenced).toEqual([key]);
+      expect(alone.problems.map((found) => found.problem).join("\n")).toMatch(/two histories/);
+    });
+
+    test("a second one after the signed size: the next signature tells", async () => {
+      const log = await TestLog.create({ layout, commits: [20, 30], open: true });
+      const fork = await TestLog.create({ layout, commits: [20, 25], open: true });
+      const key = fork.segmentOf(25);
+      const { both, alone } = await findingsOf(log, (copy) => {
+        copy.evidence.set(key, fork.evidence.get(key) ?? new Uint8Array());
+        copy.published.set("checkpoint", copy.sign({ size: treeSize(21), root: treeOf(log, 21).root() }));
+      });
+      expect(both.problems).toEqual([]);
+      expect(both.unreferenced).toEqual([]);
+      expect(both.notChecked).toContain(
+        "entries from 21 on: two segments have them, and the next signature tells which is the log's",
+      );
+      expect(alone.problems.map((found) => found.problem).join("\n")).toMatch(/two histories/);
+    });
+
+    test("a second one after what is signed: not checked from there on, whatever follows", async () => {
+      const fork = await TestLog.create({ layout, ...largeFork });
+      const first = large.segmentKeys.find((key) => !fork.evidence.has(key)) ?? "";
+      const index = parseSegmentKey(first)?.first ?? 0;
+      const key = fork.segmentOf(index);
+      const { both, alone } = await findingsOf(large, (copy) => {
+        for (const number of [1, 2]) copy.evidence.delete(checkpointKey(copy.electionId, number));
+        copy.evidence.set(key, fork.evidence.get(key) ?? new Uint8Array());
+        const tree = treeOf(large, index);
+        for (const { path, bytes } of tree.takeTiles()) copy.published.set(path, bytes);
+        copy.published.set("checkpoint", copy.sign({ size: tree.size, root: tree.root() }));
+      });
+      expect(both.problems).toEqual([]);
+      expect(both.notChecked.join("\n")).toContain(`entries from ${index} on: two segments have them`);
+      expect(both.unreferenced).toEqual([]);
       expect(alone.problems.map((found) => found.problem).join("\n")).toMatch(/two histories/);
     });
 

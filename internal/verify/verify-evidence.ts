@@ -40,6 +40,7 @@ export interface VerifyEvidenceOptions {
  */
 export interface EvidenceSink {
   segment(key: string, segment: Segment): Promise<void>;
+  /** Only while all that was read verifies. */
   checkpoint(checkpoint: VoteCheckpoint): Promise<void>;
 }
 
@@ -80,7 +81,11 @@ export async function verifyEvidence(options: VerifyEvidenceOptions): Promise<Ve
     reader,
     checker,
     voters: handing ?? counting,
-    onBlock: sink && ((checkpoint) => sink.checkpoint(checkpoint)),
+    onBlock:
+      sink &&
+      (async (checkpoint) => {
+        if (report.ok) await sink.checkpoint(checkpoint);
+      }),
     survey: await survey(options),
   });
   return {

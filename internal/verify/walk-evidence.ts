@@ -109,8 +109,18 @@ async function* stepsThrough<Content>(
     const { object, checkpoint } = block;
     // It says by which version to read the segments, whatever their keys show by now.
     const named = new Map(checkpoint?.segments.map((segment) => [segment.key, segment]));
-    const ofLog = await logSegments({ store, number, keys: listed.segments, checkpoint, known });
+    const { keys: ofLog, undecided } = await logSegments({
+      store,
+      number,
+      keys: listed.segments,
+      checkpoint,
+      known,
+    });
     for (const key of listed.segments) {
+      if (undecided !== undefined && (parseSegmentKey(key)?.first ?? 0) >= undecided) {
+        block.votes.lose();
+        continue;
+      }
       if (checkpoint && ofLog.includes(key) && !named.has(key)) {
         block.report.problem({ object: key }, `is not named by ${object}`);
       }
@@ -120,6 +130,10 @@ async function* stepsThrough<Content>(
       yield { block, segment: { key, findings } };
     }
     yield { block };
+    if (undecided === undefined) continue;
+    const why = "two segments have them, and the next signature tells which is the log's";
+    options.report.unchecked(`entries from ${undecided} on: ${why}`);
+    return;
   }
 }
 
