@@ -276,6 +276,7 @@ describe("a shard", () => {
       castAt: 0,
       closed: false,
       sealedSequence: 0,
+      genesis: Buffer.from(genesis),
     };
     expect(first).toEqual({ heads: [start], votes: [] });
 
