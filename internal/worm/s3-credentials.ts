@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { ObjectStoreError } from "./object-store.ts";
 import type { S3Credentials } from "./s3-client.ts";
 
 export interface S3CredentialFiles {
@@ -23,5 +24,10 @@ export function credentialsFromFiles(files: S3CredentialFiles): () => Promise<S3
 }
 
 async function readLine(file: string): Promise<string> {
-  return (await readFile(file, "utf8")).trim();
+  try {
+    return (await readFile(file, "utf8")).trim();
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "Unreadable";
+    throw new ObjectStoreError("credentials", code, `${file} cannot be read: ${code}`, { cause: error });
+  }
 }

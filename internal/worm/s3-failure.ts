@@ -36,8 +36,16 @@ export interface Failure {
   readonly detail: string;
 }
 
-/** Sorts whatever the SDK has thrown. */
+/** Sorts whatever the SDK has thrown, or what has been sorted where it was noticed. */
 export function failureOf(error: unknown): Failure {
+  if (error instanceof ObjectStoreError) {
+    return {
+      kind: error.failure,
+      code: error.code,
+      retry: error.failure === "failed",
+      detail: error.message,
+    };
+  }
   if (!(error instanceof S3ServiceException)) return localFailure(error);
   const { httpStatusCode: status = 0, requestId } = error.$metadata;
   const code = error.name;
@@ -99,8 +107,14 @@ function localFailure(error: unknown): Failure {
   return { kind: "unreachable", code, retry: true, detail: detail === "" ? code : detail };
 }
 
-/** One short line of what a server wrote. */
+/** One short line of what a server wrote, without the identity and the account that AWS names when it denies something. */
 function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-  return text.replace(/[\u0000-\u001f\u007f]+/g, " ").slice(0, 300);
+  return (
+    text
+      .replace(/arn:[\w-]*:(?:iam|sts):[^\s"',;)]*/gi, "(identity)")
+      .replace(/(?<!\d)\d{12}(?!\d)/g, "(account)")
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+      .replace(/[\u0000-\u001f\u007f]+/g, " ")
+      .slice(0, 300)
+  );
 }
