@@ -51,7 +51,7 @@ export async function headVersion(
     const info = infoOf(key, version, head);
     return info.retention ? info : { ...info, retention: await retentionOf(client, version) };
   } catch (error) {
-    if (isMissing(error)) return undefined;
+    if (isMissing(error) || hasName(error, "NotFound")) return undefined; // A HEAD's 404 has no other word.
     if (await isMissingByGet(client, version, error)) return undefined;
     throw error;
   }
@@ -138,12 +138,15 @@ async function readBody(
   return concat(...parts);
 }
 
-/** There is no such object or version. A delete marker has a version of its own, which is no object (405). */
+/**
+ * There is no such object or version, in words of S3's own: a 404 without them may be a proxy's. A delete marker has a
+ * version of its own, which is no object (405).
+ */
 function isMissing(error: unknown): boolean {
   if (!(error instanceof S3ServiceException)) return false;
-  if (["NoSuchKey", "NoSuchVersion", "NotFound", "MethodNotAllowed"].includes(error.name)) return true;
+  if (["NoSuchKey", "NoSuchVersion", "MethodNotAllowed"].includes(error.name)) return true;
   // A version id that this server cannot have given.
-  return error.name === "InvalidArgument" && error.$metadata.httpStatusCode === 400;
+  return error.name === "InvalidArgument" && /version/i.test(error.message);
 }
 
 function hasName(error: unknown, ...names: readonly string[]): boolean {

@@ -18,7 +18,8 @@ export interface ObjectVersion {
 
 /** How many names are remembered, about 10 MB. Forgetting one costs a request. */
 const REMEMBERED_NAMES = 20_000;
-const REMEMBERED_FOLDERS = 64;
+/** A folder takes next to nothing: what is hidden in it is most often nothing. */
+const REMEMBERED_FOLDERS = 1_024;
 
 /**
  * Which version of a name came first. S3 lets anybody with the permission to write put a newer version, or a delete
@@ -33,6 +34,7 @@ export class S3Versions {
   readonly #pageSize: number;
   /** First versions by name, the one used longest ago in front. */
   readonly #first = new Map<string, string>();
+  /** By folder, the one used longest ago in front. */
   readonly #hiddenIn = new Map<string, Promise<ReadonlySet<string>>>();
 
   constructor(options: { readonly calls: S3Calls; readonly bucket: string; readonly pageSize?: number }) {
@@ -80,14 +82,17 @@ export class S3Versions {
    */
   async isHidden(name: string): Promise<boolean> {
     const folder = name.slice(0, name.lastIndexOf("/") + 1);
-    let hidden = this.#hiddenIn.get(folder);
-    if (hidden === undefined) {
-      hidden = this.#listHidden(folder);
-      this.#hiddenIn.set(folder, hidden);
-      hidden.catch(() => this.#hiddenIn.delete(folder));
-      if (this.#hiddenIn.size > REMEMBERED_FOLDERS) deleteOldest(this.#hiddenIn);
-    }
+    const hidden = this.#hiddenIn.get(folder) ?? this.#askHidden(folder);
+    this.#hiddenIn.delete(folder);
+    this.#hiddenIn.set(folder, hidden);
+    if (this.#hiddenIn.size > REMEMBERED_FOLDERS) deleteOldest(this.#hiddenIn);
     return (await hidden).has(name);
+  }
+
+  #askHidden(folder: string): Promise<ReadonlySet<string>> {
+    const hidden = this.#listHidden(folder);
+    hidden.catch(() => this.#hiddenIn.delete(folder));
+    return hidden;
   }
 
   async #listHidden(folder: string): Promise<ReadonlySet<string>> {
@@ -131,7 +136,14 @@ export class S3Versions {
       ...position,
     };
     const action = `list the versions of ${this.#bucket}/${prefix}`;
-    return this.#calls.run(action, (client) => client.send(new ListObjectVersionsCommand(input)));
+    return this.#calls.run(action, async (client) => {
+      const page = await client.send(new ListObjectVersionsCommand(input));
+      // Every listing says of which bucket it is. A proxy's page parses as well, as a listing of nothing.
+      if (page.Name === undefined && page.IsTruncated === undefined) {
+        throw new ObjectStoreError("failed", "NoListing", "its answer is no listing");
+      }
+      return page;
+    });
   }
 }
 
