@@ -1,6 +1,6 @@
 import type { S3Client } from "@aws-sdk/client-s3";
 import { type Clock, systemClock } from "../core/clock.ts";
-import { ObjectArchivedError, ObjectCorruptError } from "./object-store.ts";
+import { ObjectArchivedError, ObjectCorruptError, ObjectStoreError } from "./object-store.ts";
 import { CONNECTIONS } from "./s3-client.ts";
 import { asStoreError, failureOf } from "./s3-failure.ts";
 
@@ -17,12 +17,13 @@ const SKEW_MS = 60_000;
  * five attempts each, with full jitter between them; and a server that asks to be called more slowly is left alone by
  * every call for a while, not by one.
  */
-export class S3Calls {
+export class S3Calls implements Disposable {
   readonly #client: S3Client;
   readonly #clock: Clock;
   readonly #slots = new Slots(CONNECTIONS);
-  /** Until when nothing is sent, by performance.now(), which no set clock moves. */
-  #pausedUntil = 0;
+  readonly #closed = new AbortController();
+  /** Until it resolves nothing is sent. */
+  #pause: Promise<unknown> = Promise.resolve();
 
   constructor(options: { readonly client: S3Client; readonly clock?: Clock | undefined }) {
     this.#client = options.client;
@@ -33,14 +34,14 @@ export class S3Calls {
    * Runs `call`, which sends one request and reads all of its answer.
    *
    * @param action  what it is for in a sentence that begins "S3 did not …", such as "read a/b"
-   * @throws ObjectStoreError  after the last attempt, or at once where another would end alike
+   * @throws ObjectStoreError  after the last attempt, or at once where another would end alike, or the client is closed
    */
   async run<T>(action: string, call: (client: S3Client) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
-      await this.#pause();
       try {
-        return await this.#attempt(call);
+        return await this.#attempt(action, call);
       } catch (error) {
+        this.#throwIfClosed(action);
         if (isAnswer(error)) throw error;
         const failure = failureOf(error);
         const doubled = 2 ** (attempt - 1);
@@ -49,7 +50,7 @@ export class S3Calls {
         if (failure.kind === "throttled")
           this.#slowDown((0.5 + Math.random() / 2) * FIRST_PAUSE_MS * doubled);
         if (!failure.retry || attempt === ATTEMPTS) throw asStoreError(action, failure, error);
-        await this.#clock.sleep(Math.random() * Math.min(FIRST_DELAY_MS * doubled, LONGEST_DELAY_MS));
+        await this.#sleep(Math.random() * Math.min(FIRST_DELAY_MS * doubled, LONGEST_DELAY_MS));
       }
     }
   }
@@ -60,9 +61,25 @@ export class S3Calls {
     return new Date(this.#clock.nowMicros() / 1000 + (Math.abs(offset) < SKEW_MS ? 0 : offset));
   }
 
-  async #attempt<T>(call: (client: S3Client) => Promise<T>): Promise<T> {
+  /** Nothing is sent from now on, not even another attempt. The client's owner destroys it, which ends what is under way. */
+  [Symbol.dispose](): void {
+    this.#closed.abort();
+  }
+
+  async #attempt<T>(action: string, call: (client: S3Client) => Promise<T>): Promise<T> {
     using _slot = await this.#slots.take();
+    // Here, and not before the slot: those who waited for one must not go out in a pause that began meanwhile.
+    for (let pause: unknown; pause !== this.#pause; ) {
+      pause = this.#pause;
+      await pause;
+    }
+    this.#throwIfClosed(action);
     return await call(this.#client);
+  }
+
+  #throwIfClosed(action: string): void {
+    if (!this.#closed.signal.aborted) return;
+    throw new ObjectStoreError("unreachable", "Closed", `S3 did not ${action}: the store has been closed`);
   }
 
   /** What there are now, even where those in use have not expired by their own word. */
@@ -71,17 +88,20 @@ export class S3Calls {
   }
 
   #slowDown(ms: number): void {
-    this.#pausedUntil = Math.max(this.#pausedUntil, performance.now() + ms);
+    this.#pause = Promise.all([this.#pause, this.#sleep(ms)]);
   }
 
-  async #pause(): Promise<void> {
-    const left = this.#pausedUntil - performance.now();
-    if (left > 0) await this.#clock.sleep(left);
+  #sleep(ms: number): Promise<void> {
+    return this.#clock.sleep(ms, this.#closed.signal);
   }
 }
 
-/** What `call` itself has made of S3's answer, and mistakes of this program, which another attempt would repeat. */
+/**
+ * What `call` itself has made of S3's answer, and mistakes of this program, which another attempt would repeat. A
+ * TypeError of the SDK's with an answer beside it is no such mistake: there was a field that it could not parse.
+ */
 function isAnswer(error: unknown): boolean {
+  if (error instanceof Error && "$response" in error) return false;
   return [ObjectCorruptError, ObjectArchivedError, TypeError, RangeError].some(
     (type) => error instanceof type,
   );
