@@ -1,7 +1,7 @@
 // Everything between us and S3 goes wrong, once and for good, before the server has done what was asked and after. The
 // server is real, and so is what it does; a proxy before it decides what becomes of requests and answers.
 import { PutObjectCommand, type PutObjectCommandInput } from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { utf8 } from "../core/bytes.ts";
 import { systemClock } from "../core/clock.ts";
 import { keys } from "./object-store.contract.ts";
@@ -13,7 +13,11 @@ import {
   ObjectStoreError,
   type StoreFailure,
 } from "./object-store.ts";
+import { S3Calls } from "./s3-calls.ts";
+import { createS3Client } from "./s3-client.ts";
+import { credentialsFromFiles } from "./s3-credentials.ts";
 import type { S3Store, S3StoreOptions } from "./s3-store.ts";
+import { S3Versions } from "./s3-versions.ts";
 import { TestS3 } from "./test-s3.ts";
 import { type Answer, type Asked, type S3Fault, s3Error, TestS3Proxy } from "./test-s3-proxy.ts";
 
@@ -81,8 +85,8 @@ describe("requests", () => {
       "GetObjectLockConfiguration",
       "ListObjectVersions",
       "PutObject",
-      "HeadObject",
       "PutObject",
+      "HeadObject",
     ];
     expect(proxy.take()).toEqual(first);
     const second = await store.put("e/second", body);
@@ -261,28 +265,128 @@ describe("a fault that stays", () => {
     }
   });
 
-  test("a slow-down holds every call back, not only the one that was told", async () => {
-    const slept: number[] = [];
-    const clock = { ...systemClock, sleep: async (ms: number) => void slept.push(ms) };
+  test("a slow-down holds every call back, also those that wait for their turn", async () => {
+    const sleeping: (() => void)[] = [];
+    const clock = { ...systemClock, sleep: () => new Promise<void>((wake) => sleeping.push(wake)) };
     const { open } = newPlace();
     const store = open({ clock });
     await store.put("a", body);
-    await store.put("b", body);
-    let told = false;
-    proxy.fault = ({ key }) => {
-      if (told || !key.endsWith("/a")) return undefined;
-      told = true;
-      return slowDown;
-    };
-    slept.length = 0;
-    await store.get("a");
-    expect(slept).toHaveLength(2); // The pause between attempts, and what is left of the pause of all.
-    slept.length = 0;
-    await store.get("b");
-    expect(slept).toHaveLength(1);
-    expect(slept[0]).toBeGreaterThan(100);
-    expect(slept[0]).toBeLessThanOrEqual(500);
+    proxy.take();
+    const others = Promise.withResolvers<undefined>();
+    proxy.fault = ({ call }) => (call <= 2 ? slowDown : call <= 64 ? others.promise : undefined);
+    const reads = Promise.all(Array.from({ length: 150 }, () => store.get("a")));
+    await vi.waitFor(() => expect(sleeping).toHaveLength(4)); // Two pauses of all, two between attempts.
+    others.resolve(undefined); // Their places are free now.
+    await systemClock.sleep(100);
+    expect(proxy.log).toHaveLength(64);
+    for (const wake of [0, 1, 3]) sleeping[wake]?.();
+    await systemClock.sleep(100);
+    expect(proxy.log).toHaveLength(64);
+    sleeping[2]?.();
+    expect(new Set(await reads)).toHaveLength(150);
+    expect(proxy.log).toHaveLength(152);
   });
+
+  test.each<S3Fault>([
+    { status: 404 },
+    { status: 404, body: "<html><body>no such service</body></html>" },
+    s3Error(404, "NotFound"),
+    s3Error(400, "InvalidArgument", "partNumber must be a number"),
+    { status: 200, headers: { "last-modified": "yesterday" }, body: "evidence" },
+  ])("an odd answer to a read does not say that there is nothing: %j", async (fault) => {
+    const store = newPlace().open();
+    const { versionId } = await store.put("a", body);
+    proxy.fault = only("GetObject", fault);
+    await expect(store.get("a", versionId)).rejects.toThrow(ObjectStoreError);
+    for (const gone of [
+      s3Error(404, "NoSuchKey"),
+      s3Error(404, "NoSuchVersion"),
+      s3Error(400, "InvalidArgument", "Invalid version id specified"),
+    ]) {
+      proxy.fault = only("GetObject", gone);
+      expect(await store.get("a", versionId)).toBeUndefined();
+    }
+  });
+
+  test("a page that is no listing is not an empty one", async () => {
+    const { open } = newPlace();
+    await open().put("a", body);
+    proxy.take();
+    proxy.fault = only("ListObjectVersions", { status: 200, body: "<html><body>Welcome</body></html>" });
+    await expect(open().get("a")).rejects.toMatchObject({ failure: "failed", code: "NoListing" });
+    expect(proxy.take()).toHaveLength(5);
+  });
+
+  test("who was denied what is not repeated, but why", async () => {
+    const message =
+      "User: arn:aws:iam::123456789012:user/writer is not authorized to perform: s3:PutObject on resource: " +
+      '"arn:aws:s3:::bucket/a" of 210987654321 with an explicit deny in a resource-based policy';
+    proxy.fault = () => s3Error(403, "AccessDenied", message);
+    const denied = newPlace().open().put("a", body);
+    await expect(denied).rejects.toThrow(
+      /s3:PutObject on resource: "arn:aws:s3:::bucket\/a" .* explicit deny/,
+    );
+    await expect(denied).rejects.not.toThrow(/123456789012|210987654321|arn:aws:iam|writer/);
+  });
+
+  test("a key file that is not there is a failure of credentials", async () => {
+    const credentials = credentialsFromFiles({ accessKeyId: "id", secretAccessKeyFile: "/nonexistent/key" });
+    const refused = newPlace().open({ credentials }).put("a", body);
+    await expect(refused).rejects.toMatchObject({ failure: "credentials", code: "ENOENT" });
+    await expect(refused).rejects.toThrow("/nonexistent/key cannot be read");
+    expect(proxy.log).toHaveLength(0);
+  });
+});
+
+describe("a store that is disposed", () => {
+  test("ends what hangs, and what waits for its turn", async () => {
+    const store = newPlace().open();
+    await store.put("a", body);
+    proxy.fault = () => "hang";
+    proxy.take();
+    const reads = Promise.allSettled(Array.from({ length: 70 }, () => store.get("a")));
+    await vi.waitFor(() => expect(proxy.log).toHaveLength(64));
+    await store[Symbol.asyncDispose]();
+    for (const read of await reads) {
+      expect(read).toMatchObject({ status: "rejected", reason: { failure: "unreachable", code: "Closed" } });
+    }
+    expect(proxy.log).toHaveLength(64);
+  }, 10_000);
+
+  test("makes no more attempts", async () => {
+    const clock = {
+      ...systemClock,
+      sleep: (_: number, signal?: AbortSignal) => systemClock.sleep(60_000, signal),
+    };
+    const store = newPlace().open({ clock });
+    await store.put("a", body);
+    proxy.fault = () => slowDown;
+    proxy.take();
+    const [read, later] = [store.get("a"), systemClock.sleep(200).then(() => store.get("a"))];
+    const settled = Promise.allSettled([read, later]);
+    await systemClock.sleep(400);
+    await store[Symbol.asyncDispose]();
+    for (const { status } of await settled) expect(status).toBe("rejected");
+    await expect(read).rejects.toThrow("the store has been closed");
+    expect(proxy.take()).toEqual(["GetObject"]);
+  }, 10_000);
+});
+
+test("which folders hide nothing is remembered of those used last", async () => {
+  const { prefix } = newPlace();
+  const client = createS3Client({ ...s3.connection, endpoint: proxy.endpoint, ca: undefined });
+  const versions = new S3Versions({ calls: new S3Calls({ client }), bucket });
+  const ask = (folder: string) => versions.isHidden(`${prefix}/${folder}/x`);
+  for (const part of [0, 500, 1_000]) {
+    await ask("used");
+    await Promise.all(Array.from({ length: 500 }, (_, i) => ask(`${part + i}`)));
+  }
+  proxy.take();
+  for (const folder of ["used", "1499", "900"]) await ask(folder);
+  expect(proxy.take()).toEqual([]);
+  await ask("0");
+  expect(proxy.take()).toEqual(["ListObjectVersions"]);
+  client.destroy();
 });
 
 describe("a server without conditional writes", () => {
@@ -369,10 +473,44 @@ describe("a server that says", () => {
     await expect(open().put("b", body)).rejects.toThrow("S3 shows COMPLIANCE until 2030-01-01T00:00:00.000Z");
   });
 
-  test("that it keeps no versions is refused", async () => {
-    proxy.fault = only("PutObject", { status: 200 });
-    await expect(newPlace().open().put("a", body)).rejects.toThrow(ObjectLockError);
+  test("nothing of the lock on the first that it creates is not believed, whatever was there before", async () => {
+    const { open } = newPlace();
+    await open().put("manifest", body);
+    const store = open();
+    await store.put("manifest", body);
+    const silent = s3Error(404, "NoSuchObjectLockConfiguration");
+    proxy.fault = (asked) =>
+      only("HeadObject", { status: 200, headers: about })(asked) ?? only("GetObjectRetention", silent)(asked);
+    await expect(store.put("a", body)).rejects.toThrow(ObjectLockError);
+    proxy.fault = () => undefined;
+    expect(await store.put("b", body)).toMatchObject({ bytes: 8 });
+    expect(await store.put("a", body)).toMatchObject({ bytes: 8 });
   });
+
+  test.each<[string, S3Fault]>([
+    ["refuses to lock", s3Error(403, "AccessDenied")],
+    ["cannot lock", s3Error(501, "NotImplemented")],
+    ["locks, and does not,", { status: 200 }],
+  ])("that it %s what was there without a lock is not success", async (_, fault) => {
+    const { prefix, open } = newPlace();
+    const there = { Bucket: bucket, Key: `${prefix}/a`, Body: body };
+    await s3.client.send(new PutObjectCommand(there));
+    const store = open();
+    proxy.fault = only("PutObjectRetention", fault);
+    await expect(store.put("a", body)).rejects.toThrow(ObjectLockError);
+    expect((await store.stat("a"))?.retention).toBeNull();
+    proxy.fault = () => undefined;
+    const { retainUntil: until } = await store.put("a", body);
+    expect(await store.stat("a")).toMatchObject({ retention: { mode: "COMPLIANCE", until } });
+  });
+
+  test.each<Record<string, string>>([{}, { "x-amz-version-id": "null" }])(
+    "that it keeps no versions is refused: %j",
+    async (headers) => {
+      proxy.fault = only("PutObject", { status: 200, headers });
+      await expect(newPlace().open().put("a", body)).rejects.toThrow(ObjectLockError);
+    },
+  );
 
   test("other bytes than their checksum's is corrupt", async () => {
     const checksum = { "x-amz-checksum-sha256": "7oJQ+3bglLNLRx8Tpz275R0a4ULp31nXwNMewg8KCo4=" };

@@ -32,6 +32,14 @@ export interface WantedLock {
   readonly retainUntil: Date;
 }
 
+/** Whether a lock holds now and is no weaker than one of that mode. */
+export function holds(
+  lock: NonNullable<ObjectInfo["retention"]>,
+  { mode, now }: { readonly mode: RetentionMode; readonly now: Date },
+): boolean {
+  return lock.until > now && (lock.mode === mode || mode === "GOVERNANCE");
+}
+
 /** @throws ObjectLockError  the server took the PUT and does not show the lock that it asked for */
 export function proveLock(info: ObjectInfo | undefined, { mode, retainUntil }: WantedLock): void {
   const { retention = null, key = "" } = info ?? {};

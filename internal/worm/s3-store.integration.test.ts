@@ -161,8 +161,36 @@ describe.each(S3_IMPLEMENTATIONS)("S3Store over %s", (implementation) => {
     const { VersionId: versionId } = await place.write("a/x", "same", {});
     const store = place.open();
     expect(await store.stat("a/x")).toMatchObject({ sha256: undefined, retention: null });
-    expect(await store.put("a/x", utf8("same"))).toMatchObject({ versionId, retainUntil: null });
+    expect(await store.put("a/x", utf8("same"))).toMatchObject({ versionId, sha256: expect.any(String) });
     await expect(store.put("a/x", utf8("else"))).rejects.toThrow(ObjectConflictError);
+  });
+
+  test("what another program put without a lock is locked before it counts as put", async () => {
+    await using place = newPlace();
+    const { VersionId: versionId = "" } = await place.write("a/x", "same", { ChecksumAlgorithm: "SHA256" });
+    await place.write("a/x", "newer");
+    const object = await place.open({ retention: { days: 2 } }).put("a/x", utf8("same"));
+    expect(object.versionId).toBe(versionId);
+    expect(object.retainUntil?.getTime()).toBeGreaterThan(Date.now() + DAY_MS);
+    const retention = { mode: "COMPLIANCE", until: object.retainUntil };
+    expect(await place.open().stat("a/x")).toMatchObject({ versionId, retention });
+    await expect(place.deleteVersion("a/x", versionId)).rejects.toThrow();
+    expect(await place.open().put("a/x", utf8("same"))).toEqual(object);
+  });
+
+  test("a weaker lock is made the wanted one, or the put fails", async () => {
+    await using place = newPlace();
+    const until = new Date(Math.floor((Date.now() + 9 * DAY_MS) / 1000) * 1000);
+    const weaker = { ObjectLockMode: "GOVERNANCE", ObjectLockRetainUntilDate: until } as const;
+    await place.write("a/x", "same", { ...weaker, ChecksumAlgorithm: "SHA256" });
+    const store = place.open({ retention: { days: 2 } });
+    const [put] = await Promise.allSettled([store.put("a/x", utf8("same"))]);
+    const mode = (await store.stat("a/x"))?.retention?.mode;
+    if (put.status === "fulfilled") expect(put.value.retainUntil).toEqual(until);
+    else expect(put.reason).toBeInstanceOf(ObjectLockError);
+    expect(mode).toBe(put.status === "fulfilled" ? "COMPLIANCE" : "GOVERNANCE");
+    const lenient = place.open({ retention: { days: 2, mode: "GOVERNANCE" } });
+    expect(await lenient.put("a/x", utf8("same"))).toMatchObject({ retainUntil: until });
   });
 
   test("what was first and is deleted is no longer there, also for a store that knew it", async () => {

@@ -1,5 +1,10 @@
 import { hash } from "node:crypto";
-import { PutObjectCommand, RestoreObjectCommand, type S3Client } from "@aws-sdk/client-s3";
+import {
+  PutObjectCommand,
+  PutObjectRetentionCommand,
+  RestoreObjectCommand,
+  type S3Client,
+} from "@aws-sdk/client-s3";
 import { equalBytes } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import {
@@ -19,6 +24,7 @@ import { createS3Client, type S3ClientOptions } from "./s3-client.ts";
 import { hasS3Code } from "./s3-failure.ts";
 import {
   BucketLock,
+  holds,
   proveLock,
   type Retention,
   resolveRetention,
@@ -61,6 +67,7 @@ export class S3Store implements ObjectStore, AsyncDisposable {
   readonly #prefix: string;
   readonly #retention: Retention;
   #conditions: Promise<Conditions> | undefined;
+  #lockProven: Promise<void> | undefined;
 
   /** Asks nothing of S3 yet: the first put does, and fails with an ObjectLockError where the bucket does not lock. */
   constructor(options: S3StoreOptions) {
@@ -108,6 +115,7 @@ export class S3Store implements ObjectStore, AsyncDisposable {
       versionId !== undefined &&
       (conditions === "kept" || (await this.#versions.lookUp(object.name)) === versionId)
     ) {
+      await this.#proveLockOnce(object, versionId);
       return this.#created(object, versionId);
     }
     return this.#settle(object, await this.#firstVersion(key));
@@ -163,7 +171,9 @@ export class S3Store implements ObjectStore, AsyncDisposable {
     }
   }
 
+  /** Ends what is under way, which then rejects. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#calls[Symbol.dispose]();
     this.#client.destroy();
   }
 
@@ -177,12 +187,11 @@ export class S3Store implements ObjectStore, AsyncDisposable {
 
   /**
    * The first put of this store, while others wait. Once it has succeeded it is sent again: a server that then makes a
-   * second version of it ignores conditions. And the lock on it is looked at, this once, rather than believed.
+   * second version of it ignores conditions.
    */
   #tryOut(object: NewObject): Promise<Written> {
     const written = this.#write(object, "kept").then(async ({ versionId }): Promise<Written> => {
       if (versionId === undefined) return { versionId, conditions: "kept" };
-      proveLock(await this.#head(object.key, versionId), object);
       const again = await this.#write(object, "kept");
       return { versionId, conditions: again.versionId === undefined ? "kept" : "ignored" };
     });
@@ -197,6 +206,17 @@ export class S3Store implements ObjectStore, AsyncDisposable {
       this.#conditions = undefined;
     });
     return tried;
+  }
+
+  /** The lock on the first object that this store creates is looked at rather than believed; of what was there, always. */
+  #proveLockOnce(object: NewObject, versionId: string): Promise<void> {
+    this.#lockProven ??= this.#head(object.key, versionId)
+      .then((info) => proveLock(info, object))
+      .catch((error: unknown) => {
+        this.#lockProven = undefined;
+        throw error;
+      });
+    return this.#lockProven;
   }
 
   /** Writes a version, unless it finds that the name is taken. */
@@ -218,7 +238,10 @@ export class S3Store implements ObjectStore, AsyncDisposable {
     try {
       const send = (client: S3Client) => client.send(new PutObjectCommand(command));
       const { VersionId: versionId } = await this.#calls.run(`store ${key}`, send);
-      if (versionId === undefined) throw new ObjectLockError(`bucket ${this.#bucket} keeps no versions`);
+      // "null" is what S3 calls a version where the bucket keeps none: the next write replaces it.
+      if (versionId === undefined || versionId === "null") {
+        throw new ObjectLockError(`bucket ${this.#bucket} keeps no versions`);
+      }
       return { versionId, conditions };
     } catch (error) {
       if (hasS3Code(error, "PreconditionFailed")) return { versionId: undefined, conditions };
@@ -232,15 +255,45 @@ export class S3Store implements ObjectStore, AsyncDisposable {
   }
 
   /** What is to be said of an object whose name was taken. */
-  async #settle({ key, body, checksum }: NewObject, first: ObjectInfo): Promise<StoredObject> {
-    const { versionId, bytes, retention } = first;
+  async #settle(object: NewObject, first: ObjectInfo): Promise<StoredObject> {
+    const { key, body, checksum } = object;
+    const { versionId, bytes } = first;
     const sha256 = checksum.toString("hex");
     if (bytes !== body.length || (first.sha256 ?? sha256) !== sha256) throw new ObjectConflictError(key);
     if (first.sha256 === undefined) {
       const there = await this.#read(key, versionId);
       if (there !== undefined && !equalBytes(there, body)) throw new ObjectConflictError(key);
     }
-    return { key, versionId, sha256, bytes, retainUntil: retention?.until ?? null };
+    return { key, versionId, sha256, bytes, retainUntil: await this.#ensureLock(object, first) };
+  }
+
+  /**
+   * Answers until when an object that was there is locked. Anybody who may write can have put the right bytes there
+   * without a lock, or with one that is weaker or over: it is evidence once it is locked as if it were ours. A shorter
+   * lock of the right kind stays, for a repeated put is to answer what the first one did.
+   */
+  async #ensureLock(object: NewObject, { versionId, retention }: ObjectInfo): Promise<Date> {
+    const { key, name, mode } = object;
+    if (retention && holds(retention, { mode, now: this.#calls.now() })) return retention.until;
+    const retainUntil =
+      retention && retention.until > object.retainUntil ? retention.until : object.retainUntil;
+    const command = new PutObjectRetentionCommand({
+      Bucket: this.#bucket,
+      Key: name,
+      VersionId: versionId,
+      Retention: { Mode: mode, RetainUntilDate: retainUntil },
+    });
+    try {
+      await this.#calls.run(`lock ${key}`, (client) => client.send(command));
+    } catch (error) {
+      const refused =
+        error instanceof ObjectStoreError && (error.failure === "access" || error.failure === "refused");
+      if (!refused) throw error;
+      const found = retention ? `only ${retention.mode} until ${retention.until.toISOString()}` : "no lock";
+      throw new ObjectLockError(`object ${key} was there with ${found}: ${error.message}`);
+    }
+    proveLock(await this.#head(key, versionId), { mode, retainUntil });
+    return retainUntil;
   }
 
   async #firstVersion(key: string): Promise<ObjectInfo> {

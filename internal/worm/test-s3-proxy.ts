@@ -142,7 +142,7 @@ function operationOf(method: string, query: URLSearchParams): string {
   if (named !== null) return named;
   if (query.has("versions")) return "ListObjectVersions";
   if (query.has("object-lock")) return "GetObjectLockConfiguration";
-  if (query.has("retention")) return "GetObjectRetention";
+  if (query.has("retention")) return method === "PUT" ? "PutObjectRetention" : "GetObjectRetention";
   if (query.has("restore")) return "RestoreObject";
   return method === "HEAD" ? "HeadObject" : `${method} ${[...query.keys()].join("&")}`;
 }
