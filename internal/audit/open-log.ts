@@ -1,13 +1,16 @@
 import { type ChainHead, genesisHeads } from "../ballot/chain.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
-import { toHex } from "../core/bytes.ts";
+import { equalBytes, toHex } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import { shardId, type TreeSize, treeSize } from "../core/ids.ts";
 import { BLOCK_ENTRIES, checkpointNumberOf, manifestKey } from "../evidence/layout.ts";
 import type { FoundSegment } from "../evidence/read-segment.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { TlogError } from "../tlog/errors.ts";
+import { TlogError, unverified } from "../tlog/errors.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
+import { TILE_WIDTH } from "../tlog/tile.ts";
+import { fetchEntryBundle, type TileFetch } from "../tlog/tile-fetch.ts";
+import { ObjectArchivedError } from "../worm/object-store.ts";
 import { type AuditedElection, ElectionLog, type LogStores, putTiles } from "./election-log.ts";
 import { EvidenceReplay, sameHeads } from "./evidence-replay.ts";
 import { ContestedError, HaltError } from "./halt.ts";
@@ -67,13 +70,37 @@ async function loadTree(options: OpenLogOptions, head: LogHead): Promise<Growing
   for (let start = blockStart(head.treeSize); start >= 0; start -= BLOCK_ENTRIES) {
     const tree = await tryLoad(start);
     if (tree) {
-      const replay = await replayTo(options, head, tree);
-      await putTiles(stores.tiles, election.electionId, replay.tree.takeTiles());
-      return replay.tree;
+      await replayTo(options, head, tree).catch((error: unknown) => {
+        if (!(error instanceof ObjectArchivedError)) throw error;
+        return growFromTiles(head, tree, error);
+      });
+      await putTiles(stores.tiles, election.electionId, tree.takeTiles());
+      return tree;
     }
     logger.warn({ election: election.electionId, tree_size: start }, "tiles are missing; making them again");
   }
   throw new HaltError("the empty tree cannot be loaded");
+
+  /**
+   * A log that rests for months finds its last block in a cold tier, and needs none of it to go on: the head row has
+   * the root and the shards' heads, and the tiles have the entries. Where tiles are missing, too, an operator has the
+   * archived object restored.
+   */
+  async function growFromTiles(
+    head: LogHead,
+    tree: GrowingTree,
+    archived: ObjectArchivedError,
+  ): Promise<void> {
+    try {
+      await appendBundles(head, tree, fetch);
+    } catch (error) {
+      throw error instanceof TlogError ? archived : error;
+    }
+    logger.warn(
+      { election: election.electionId, tree_size: head.treeSize, key: archived.key },
+      "the last block's evidence is archived: its tree is made from the tiles, its shard heads are the head row's",
+    );
+  }
 
   async function tryLoad(size: number): Promise<GrowingTree | undefined> {
     try {
@@ -86,13 +113,26 @@ async function loadTree(options: OpenLogOptions, head: LogHead): Promise<Growing
   }
 }
 
+/** Grows the tree to the head by the entries in the tiles. Throws a TlogError when they are not there or not the head's. */
+async function appendBundles(head: LogHead, tree: GrowingTree, fetch: TileFetch): Promise<void> {
+  while (tree.size < head.treeSize) {
+    const index = Math.floor(tree.size / TILE_WIDTH);
+    const first = index * TILE_WIDTH;
+    const entries = await fetchEntryBundle(fetch, index, Math.min(TILE_WIDTH, head.treeSize - first));
+    for (const entry of entries.slice(tree.size - first)) tree.append(entry);
+  }
+  if (!equalBytes(tree.root(), head.root)) {
+    throw unverified(`the entry bundles lead to another root than the head's at size ${head.treeSize}`);
+  }
+}
+
 /** Where the block begins that a log of this size ends in. */
 function blockStart(size: TreeSize): number {
   return Math.floor(Math.max(0, size - 1) / BLOCK_ENTRIES) * BLOCK_ENTRIES;
 }
 
 /** Replays the blocks from the tree's size, a block's start, to the head. */
-async function replayTo(options: OpenLogOptions, head: LogHead, tree: GrowingTree): Promise<EvidenceReplay> {
+async function replayTo(options: OpenLogOptions, head: LogHead, tree: GrowingTree): Promise<void> {
   const { election, stores } = options;
   const ends = await blockEnds(stores.evidence, election.electionId, checkpointNumberOf(tree.size), head);
   let replay: EvidenceReplay | undefined;
@@ -116,7 +156,6 @@ async function replayTo(options: OpenLogOptions, head: LogHead, tree: GrowingTre
       `the evidence and the committed head differ in the shards' heads at ${head.treeSize}`,
     );
   }
-  return replay;
 }
 
 /**

@@ -92,7 +92,8 @@ export class Publication {
   async #firstWithoutCheckpoint(): Promise<number> {
     const { evidence, election, head } = this.#options;
     let number = lastBlockOf(head.treeSize) + 1;
-    while (number > 1 && !(await evidence.get(checkpointKey(election.electionId, number - 1)))) number--;
+    // Whether it is there, not what it says: those of old blocks lie in a cold tier.
+    while (number > 1 && !(await evidence.stat(checkpointKey(election.electionId, number - 1)))) number--;
     return number;
   }
 

@@ -14,7 +14,7 @@ import {
 import { type FoundSegment, readSegment as readStored } from "../evidence/read-segment.ts";
 import type { Segment } from "../evidence/segment.ts";
 import { parseVoteCheckpoint, type VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
-import type { ObjectStore } from "../worm/object-store.ts";
+import { ObjectArchivedError, type ObjectStore } from "../worm/object-store.ts";
 import { HaltError } from "./halt.ts";
 import type { LogEnd } from "./head.ts";
 
@@ -88,13 +88,18 @@ export async function segmentsAfter(
   return found;
 }
 
-/** The keys of the segments a block has, in order: those its vote checkpoint names, or all while it has none. */
+/**
+ * The keys of the segments a block has, in order: those its vote checkpoint names, or all while it has none, or none
+ * that can be read now.
+ */
 export async function segmentKeys(
   evidence: ObjectStore,
   election: ElectionId,
   number: number,
 ): Promise<string[]> {
-  const checkpoint = await voteCheckpoint(evidence, election, number);
+  const checkpoint = await voteCheckpoint(evidence, election, number).catch((error: unknown) => {
+    if (!(error instanceof ObjectArchivedError)) throw error;
+  });
   if (checkpoint) return checkpoint.segments.map(({ key }) => key);
   const keys: string[] = [];
   for await (const key of evidence.list(blockSegmentsPrefix(election, number))) keys.push(key);
