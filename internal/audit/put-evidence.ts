@@ -5,7 +5,12 @@ import { checkpointNumberOf, voteKey } from "../evidence/layout.ts";
 import type { Segment, SegmentLines } from "../evidence/segment.ts";
 import type { SegmentEntry, SegmentLine } from "../evidence/segment-line.ts";
 import { encodeVoteObject } from "../evidence/vote-object.ts";
-import { ObjectConflictError, type ObjectStore, type StoredObject } from "../worm/object-store.ts";
+import {
+  ObjectConflictError,
+  type ObjectStore,
+  ObjectStoreError,
+  type StoredObject,
+} from "../worm/object-store.ts";
 import { HaltError } from "./halt.ts";
 
 /** Each takes a round trip to the store and back: a bucket answers hundreds at once, a disk flushes them together. */
@@ -30,7 +35,10 @@ export async function putVotes(evidence: ObjectStore, segment: Segment): Promise
   return { ...segment, entries: await mapConcurrently(entries, VOTES_AT_ONCE, refer) };
 }
 
-/** An object counts as evidence once it was read back. Throws a HaltError when it is not what was written. */
+/**
+ * An object counts as evidence once it was read back. Throws a HaltError when it is not what was written. That nothing
+ * is read is no such thing: an answer on the way may have been wrong, and the same put again settles it.
+ */
 export async function putAndReadBack(
   evidence: ObjectStore,
   key: string,
@@ -38,7 +46,8 @@ export async function putAndReadBack(
 ): Promise<StoredObject> {
   const stored = await evidence.put(key, body);
   const back = await evidence.get(key, stored.versionId);
-  if (!back || !equalBytes(back, body)) throw new HaltError(`${key} does not read back as it was written`);
+  if (!back) throw new ObjectStoreError("failed", "NotReadBack", `${key} was put and cannot be read back`);
+  if (!equalBytes(back, body)) throw new HaltError(`${key} does not read back as it was written`);
   return stored;
 }
 
