@@ -89,6 +89,7 @@ describe("layout object-per-vote", () => {
     ["a line of another type", vectors.segment.lines[1]?.concat("\n") ?? "", /type manifest/],
     ["another vote", vectors.object_per_vote.votes[1]?.text ?? "", /another vote id/],
     ["a shard that the election has not", first.text.replace('"shard":5', '"shard":21'), /another vote id/],
+    ["longer than a record can be", " ".repeat(100_000), /100000 bytes/],
     ["a key twice", first.text.replace("{", '{"shard":5,'), /one written form/],
   ])("a vote object that is %s is refused by name", (_, text, problem) => {
     const vote = { key: first.key, id: voteId(6), shards: 16 };

@@ -7,6 +7,9 @@ import { type VoteId, voteIdOf } from "../core/ids.ts";
 import { textOf } from "./json.ts";
 import { readLine, writeLine } from "./segment-line.ts";
 
+/** The longest sealed choice that a record can have, in base64, and what stands around it. */
+const MAX_VOTE_OBJECT_BYTES = 96 * 1024;
+
 export function encodeVoteObject(record: VoteRecord): Uint8Array {
   return utf8(`${writeLine({ type: "vote", record })}\n`);
 }
@@ -22,6 +25,8 @@ export interface NamedVote {
 /** Reads the object of a vote. Throws a FormatError, which begins with its key, when it is not that vote. */
 export function decodeVoteObject(object: Uint8Array, { key, id, shards }: NamedVote): VoteRecord {
   try {
+    if (object.length > MAX_VOTE_OBJECT_BYTES)
+      throw new FormatError(`has ${object.length} bytes, too many for a vote`);
     const text = textOf(object);
     if (!text.endsWith("\n")) throw new FormatError("its line has no end");
     const line = readLine(text.slice(0, -1));
