@@ -223,6 +223,21 @@ describe("sealing an election", () => {
     await fixture.verify();
   });
 
+  test("goes on signing where the checkpoints of old blocks are there and cannot be read", async () => {
+    await using fixture = await AuditFixture.create();
+    fixture.shards.cast(10_500);
+    const first = await start(fixture);
+    await first.until("sealing", 10_501);
+    const key = checkpointKey(fixture.election.electionId, 1);
+    await expect.poll(() => fixture.evidence.get(key), { timeout: 5_000 }).toBeDefined();
+    await first.end();
+    fixture.evidence.fault = (operation) =>
+      operation.name === "get" && operation.key === key ? "before" : undefined;
+    const { publisher, until } = await start(fixture);
+    await until("sealing", 10_501);
+    await expect.poll(() => publisher.submitted.at(-1)?.size, { timeout: 5_000 }).toBe(10_501);
+  });
+
   test("goes on sealing while the Publisher is away, and catches up with the blocks", async () => {
     await using fixture = await AuditFixture.create();
     fixture.shards.cast(10_500);
