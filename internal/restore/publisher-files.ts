@@ -56,7 +56,7 @@ export class PublisherFiles {
   /**
    * What is to be made again, up to the newest note that is known; undefined when nothing is missing. A Publisher that goes
    * on from an older note than its last cannot sign a second history: whatever it signed was in the evidence before, and
-   * that is what the log goes on from.
+   * evidence that goes on from the newest known tree in two ways is refused (log-path.ts), so that the log goes on from it.
    */
   missing(known: readonly SignedTree[]): PublisherRepair | undefined {
     const notes = [...known, this.saved, this.shown].filter((note) => note !== undefined);

@@ -45,7 +45,7 @@ function treeAt({ evidence, segmentKeys }: TestLog, size: number, name = "the ch
 }
 
 /** Puts a segment with other entries beside the log's last one, as a process does that lost its lease. */
-function contest(log: TestLog, key: string, count: number): void {
+function contest(log: TestLog, key: string, count: number): string {
   const segment = decodeSegment(log.evidence.get(key) ?? new Uint8Array());
   const tree = GrowingTree.empty();
   for (const earlier of log.segmentKeys.filter((other) => other < key)) {
@@ -56,6 +56,7 @@ function contest(log: TestLog, key: string, count: number): void {
   for (const entry of entries) tree.append(encodeEntry(logEntryOf(entry)));
   const other: Segment = { ...segment, entries, rootAfter: tree.root() };
   log.evidence.set(keyOfSegment(other), encodeSegment(other));
+  return keyOfSegment(other);
 }
 
 describe("an election's evidence", () => {
@@ -115,10 +116,27 @@ describe("of segments that two processes wrote", () => {
     expect(await verify(log, [known])).toMatchObject({ size: 33 });
   });
 
-  test("beyond the known tree, those with more votes", async () => {
+  test("beyond the newest signed tree, nobody can say which were signed", async () => {
     const log = await TestLog.create({ commits: [20, 30], open: true });
-    const known = treeAt(log, 21);
+    const last = log.segmentKeys.at(-1) ?? "";
+    const other = contest(log, last, 12);
+    for (const known of [[], [treeAt(log, 21)]]) {
+      await expect(verify(log, known)).rejects.toThrow(
+        `${other} and ${last} both continue the log at 21 entries`,
+      );
+    }
+    const without = log.clone();
+    without.evidence.delete(last);
+    expect(await verify(without, [treeAt(log, 1)])).toMatchObject({ size: 33 });
+  });
+
+  test("beyond a tree after which nothing was signed, the first are taken, as AuditService takes them", async () => {
+    const log = await TestLog.create({ commits: [20, 30], open: true });
+    const known = { ...treeAt(log, 1), nothingSignedBeyond: true };
+    const [middle, whole] = [treeAt(log, 21), treeAt(log, 51)];
     contest(log, log.segmentKeys.at(-1) ?? "", 12);
-    expect(await verify(log, [known])).toMatchObject({ size: 51, records: 50 });
+    expect(await verify(log, [known])).toMatchObject({ size: 33, records: 32 });
+    expect(await verify(log, [known, middle])).toMatchObject({ size: 33 });
+    expect(await verify(log, [known, whole])).toMatchObject({ size: 51 });
   });
 });

@@ -14,12 +14,14 @@ import { GrowingTree } from "../tlog/growing-tree.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
 import { type ElectionEvidence, readSignedBlock, type SignedTree } from "./election-evidence.ts";
 import { RestoreRefusedError } from "./errors.ts";
-import { segmentsOfLog } from "./log-path.ts";
+import { type KnownEnd, segmentsOfLog } from "./log-path.ts";
 
 /** A tree that the evidence must have been, whoever says so. */
 export interface KnownTree extends LogEnd {
   /** Such as "the public checkpoint". */
   readonly name: string;
+  /** Of the head row and of the Publisher's own memory: log-path.ts. */
+  readonly nothingSignedBeyond?: boolean;
 }
 
 export interface VerifyLogOptions {
@@ -59,7 +61,8 @@ export async function verifyLog(options: VerifyLogOptions): Promise<VerifiedLog>
   const segments: { key: string; sha256: Hash }[] = [];
   const blocks: SignedTree[] = [];
 
-  for await (const found of segmentsOfLog(store, electionId, newestOf([...known, ...blockTree(evidence)]))) {
+  const newest = newestOf([...known, ...blockTree(evidence)]);
+  for await (const found of segmentsOfLog(store, electionId, newest)) {
     signal.throwIfAborted();
     for (const tree of known) comparePartOf(found, replay.tree, tree);
     replay.accept(found);
@@ -104,8 +107,12 @@ function blockTree({ newestBlock }: ElectionEvidence): KnownTree[] {
     : [];
 }
 
-function newestOf(trees: readonly KnownTree[]): KnownTree | undefined {
-  return trees.toSorted((a, b) => a.treeSize - b.treeSize).at(-1);
+function newestOf(trees: readonly KnownTree[]): KnownEnd | undefined {
+  const newest = trees.toSorted((a, b) => a.treeSize - b.treeSize).at(-1);
+  // Where any of them has nothing signed beyond it, the newest has not either.
+  return (
+    newest && { ...newest, nothingSignedBeyond: trees.some((tree) => tree.nothingSignedBeyond === true) }
+  );
 }
 
 function compare(tree: GrowingTree, known: KnownTree): void {
