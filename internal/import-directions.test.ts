@@ -69,6 +69,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "internal/audit/election-log.ts",
     "internal/audit/evidence-replay.ts",
     "internal/audit/halt.ts",
+    "internal/audit/keep-tiles.ts",
     "internal/audit/stored-segments.ts",
     "internal/publisher/public-log.ts",
     "internal/publisher/signed-head.ts",

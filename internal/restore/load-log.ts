@@ -1,6 +1,7 @@
 // The second reading of an election's evidence: the same bytes, into the databases and the tile store.
 import { putTiles } from "../audit/election-log.ts";
 import { HaltError } from "../audit/halt.ts";
+import { markComplete } from "../audit/keep-tiles.ts";
 import { readSegment } from "../audit/stored-segments.ts";
 import { encodeEntry } from "../ballot/entry.ts";
 import { equalBytes } from "../core/bytes.ts";
@@ -68,6 +69,8 @@ export async function loadLog(options: LoadLogOptions): Promise<number> {
   if (tree.size !== treeSize(log.size) || !equalBytes(tree.root(), log.root)) {
     throw new TypeError("the second reading gave another tree than the first");
   }
+  // Or AuditService would make them all once more.
+  await markComplete(tiles, electionId);
   return written;
 }
 
