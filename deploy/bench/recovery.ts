@@ -77,7 +77,7 @@ export async function measureRecovery(votes: number): Promise<RecoveryResult> {
   }
   const cpu = process.cpuUsage();
   const result = await restore({
-    elections: [{ electionId: ID, checkpoint, logKey: undefined }],
+    elections: [{ electionId: ID, checkpoints: [{ name: "the checkpoint", note: checkpoint }], logKey: undefined }],
     evidence,
     tiles: new DirectoryStore({ directory: join(folder, "tiles") }),
     instances,

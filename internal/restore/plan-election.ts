@@ -11,7 +11,7 @@ import { ElectionTarget, electionIn } from "./election-target.ts";
 import { RestoreRefusedError } from "./errors.ts";
 import { controlOf } from "./instances.ts";
 import { PublisherFiles, type PublisherRepair } from "./publisher-files.ts";
-import type { RestoreOptions } from "./restore.ts";
+import type { PublicCheckpoint, RestoreOptions } from "./restore.ts";
 import { type KnownTree, type VerifiedLog, verifyLog } from "./verify-log.ts";
 
 /** What is known of an election when its evidence is verified. */
@@ -19,7 +19,7 @@ export interface ElectionPlan {
   readonly evidence: ElectionEvidence;
   readonly log: VerifiedLog;
   readonly target: ElectionTarget;
-  /** The public checkpoint that the evidence was compared with. */
+  /** The newest public checkpoint that the evidence was compared with. */
   readonly checkpoint: SignedTree | undefined;
   readonly publisher: PublisherRepair | undefined;
 }
@@ -27,12 +27,16 @@ export interface ElectionPlan {
 export async function planElection(
   options: RestoreOptions,
   evidence: ElectionEvidence,
-  note: Uint8Array | undefined,
+  notes: readonly PublicCheckpoint[],
   taken: readonly number[],
   onProgress: (entries: number) => void,
 ): Promise<ElectionPlan> {
   const { evidence: store, instances, place, clock, signal } = options;
-  const checkpoint = note && openSigned("the public checkpoint", note, evidence.log);
+  const checkpoints = notes.map(({ name, note }) => ({ name, tree: openSigned(name, note, evidence.log) }));
+  const checkpoint = checkpoints
+    .map(({ tree }) => tree)
+    .toSorted((a, b) => a.size - b.size)
+    .at(-1);
   const files = options.publisher && (await PublisherFiles.open(options.publisher, evidence));
   const fresh = { placement: place(evidence.manifest.shards), createdAt: clock.nowMicros() };
   const databases = new Map(
@@ -44,13 +48,15 @@ export async function planElection(
   const target = await ElectionTarget.open({ evidence, election, instances });
   const committed = await controlOf(instances).findLogHead(election);
   const known: KnownTree[] = [];
-  const know = (name: string, tree: SignedTree | undefined) => {
-    if (tree) known.push({ name, treeSize: tree.size, root: tree.root });
+  const know = (name: string, tree: SignedTree | undefined, nothingSignedBeyond = false) => {
+    if (tree) known.push({ name, treeSize: tree.size, root: tree.root, nothingSignedBeyond });
   };
-  know("the public checkpoint", checkpoint);
-  know("the Publisher's state", files?.saved);
+  for (const { name, tree } of checkpoints) know(name, tree);
+  know("the Publisher's state", files?.saved, true);
   know("the Publisher's public checkpoint", files?.shown);
-  if (committed && committed.treeSize > 0) known.push({ ...committed, name: "the stored log head" });
+  if (committed && committed.treeSize > 0) {
+    known.push({ ...committed, name: "the stored log head", nothingSignedBeyond: true });
+  }
   try {
     const onRecords = (records: Parameters<ElectionTarget["compare"]>[0]) => target.compare(records);
     const log = await verifyLog({ store, evidence, known, onRecords, onProgress, signal });

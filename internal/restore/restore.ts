@@ -29,9 +29,16 @@ export interface RestoreOptions {
 
 export interface ElectionToRestore {
   readonly electionId: ElectionId;
-  /** The last public checkpoint, as it was signed. Without it nothing shows that the evidence is complete. */
-  readonly checkpoint: Uint8Array | undefined;
+  /** What is public of it, from wherever it is known. Without any nothing shows that the evidence is complete. */
+  readonly checkpoints: readonly PublicCheckpoint[];
   readonly logKey: string | undefined;
+}
+
+export interface PublicCheckpoint {
+  /** Such as "the public checkpoint in kept.checkpoint". */
+  readonly name: string;
+  /** As it was signed. */
+  readonly note: Uint8Array;
 }
 
 export interface RestoreProgress {
@@ -87,9 +94,9 @@ async function planAll(options: RestoreOptions): Promise<ElectionPlan[]> {
   const plans: ElectionPlan[] = [];
   const numbers: number[] = [];
   let done = 0;
-  for (const { evidence, checkpoint } of opened) {
+  for (const { evidence, checkpoints } of opened) {
     const before = done;
-    const plan = await planElection(options, evidence, checkpoint, numbers, (entries) => {
+    const plan = await planElection(options, evidence, checkpoints, numbers, (entries) => {
       done = before + entries;
       options.progress.verified(done, total);
     });
