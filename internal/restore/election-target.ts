@@ -119,7 +119,8 @@ export class ElectionTarget {
       return {
         ...(this.#ahead.get(shard) ?? sealed),
         genesis: genesisHash(this.#evidence.manifestHash, shard),
-        closed: log.closed || this.#found.get(shard)?.head?.closed === true,
+        // An election whose closing had come to its end takes no votes on a lost instance either.
+        closed: this.state(log) === "closed" || this.#found.get(shard)?.head?.closed === true,
         sealedSequence: sealed.sequence,
       };
     });
@@ -191,7 +192,7 @@ export class ElectionTarget {
 export function electionIn(
   databases: ReadonlyMap<string, FoundElections>,
   { electionId, manifest, manifestBytes }: ElectionEvidence,
-  fresh: { readonly placement: readonly string[]; readonly createdAt: number },
+  fresh: () => { readonly placement: readonly string[]; readonly createdAt: number },
   taken: readonly number[],
 ): StoredElection {
   const known = [...databases].flatMap(([name, { elections, copies }]) =>
@@ -210,9 +211,14 @@ export function electionIn(
     }
   }
   if (first) return first.election;
-  const highest = Math.max(...taken, ...[...databases.values()].map(({ highestNumber }) => highestNumber));
-  const { placement, createdAt } = fresh;
+  const { placement, createdAt } = fresh();
   if (placement.length !== manifest.shards)
     throw new RangeError("a placement has one instance for each shard");
-  return { election: highest + 1, electionId, manifestBytes, placement, state: "creating", createdAt };
+  const election = highestIn(databases, taken) + 1;
+  return { election, electionId, manifestBytes, placement, state: "creating", createdAt };
+}
+
+/** The highest number that is given to an election anywhere, or `taken`. */
+export function highestIn(databases: ReadonlyMap<string, FoundElections>, taken: readonly number[]): number {
+  return Math.max(...taken, ...[...databases.values()].map(({ highestNumber }) => highestNumber));
 }

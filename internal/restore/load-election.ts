@@ -29,12 +29,12 @@ export interface RestoredElection {
  */
 export async function loadElection(
   { evidence: store, tiles, instances, signal }: RestoreOptions,
-  { evidence, log, target, publisher }: ElectionPlan,
+  { evidence, log, target, highestNumber, publisher }: ElectionPlan,
   onProgress: (entries: number) => void,
 ): Promise<number> {
   const { electionId } = evidence;
   // First, so that a run after a crash finds the number that its records have.
-  await controlOf(instances).addElection(target.election);
+  await controlOf(instances).addElection(target.election, highestNumber);
   const written = await loadLog({
     ...{ store, tiles, electionId, log, target, signal, onProgress },
     publicLog: publisher,

@@ -7,7 +7,7 @@ import { VerificationReport } from "../verify/report.ts";
 import { verifyEvidence } from "../verify/verify-evidence.ts";
 import { ObjectCorruptError, type ObjectStore } from "../worm/object-store.ts";
 import { type ElectionEvidence, openSigned, type SignedTree } from "./election-evidence.ts";
-import { ElectionTarget, electionIn } from "./election-target.ts";
+import { ElectionTarget, electionIn, highestIn } from "./election-target.ts";
 import { RestoreRefusedError } from "./errors.ts";
 import { controlOf } from "./instances.ts";
 import { PublisherFiles, type PublisherRepair } from "./publisher-files.ts";
@@ -19,6 +19,8 @@ export interface ElectionPlan {
   readonly evidence: ElectionEvidence;
   readonly log: VerifiedLog;
   readonly target: ElectionTarget;
+  /** The highest number that any instance has for an election, this one's included. */
+  readonly highestNumber: number;
   /** The newest public checkpoint that the evidence was compared with. */
   readonly checkpoint: SignedTree | undefined;
   readonly publisher: PublisherRepair | undefined;
@@ -38,13 +40,15 @@ export async function planElection(
     .toSorted((a, b) => a.size - b.size)
     .at(-1);
   const files = options.publisher && (await PublisherFiles.open(options.publisher, evidence));
-  const fresh = { placement: place(evidence.manifest.shards), createdAt: clock.nowMicros() };
+  // Only asked for where no database knows: the placement map may have changed since an election was created.
+  const fresh = () => ({ placement: place(evidence.manifest.shards), createdAt: clock.nowMicros() });
   const databases = new Map(
     await Promise.all(
       [...instances].map(async ([name, instance]) => [name, await instance.findElections()] as const),
     ),
   );
   const election = electionIn(databases, evidence, fresh, taken);
+  const highestNumber = highestIn(databases, [election.election]);
   const target = await ElectionTarget.open({ evidence, election, instances });
   const committed = await controlOf(instances).findLogHead(election);
   const known: KnownTree[] = [];
@@ -62,7 +66,7 @@ export async function planElection(
     const log = await verifyLog({ store, evidence, known, onRecords, onProgress, signal });
     await target.compareHeads(log);
     const signed = [checkpoint, log.blocks.at(-1)].filter((tree) => tree !== undefined);
-    return { evidence, log, target, checkpoint, publisher: files?.missing(signed) };
+    return { evidence, log, target, highestNumber, checkpoint, publisher: files?.missing(signed) };
   } catch (error) {
     throw isFault(error) ? await diagnosed(error, store, evidence, checkpoint) : error;
   }
