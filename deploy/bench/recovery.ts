@@ -77,7 +77,9 @@ export async function measureRecovery(votes: number): Promise<RecoveryResult> {
   }
   const cpu = process.cpuUsage();
   const result = await restore({
-    elections: [{ electionId: ID, checkpoints: [{ name: "the checkpoint", note: checkpoint }], logKey: undefined }],
+    elections: [
+      { electionId: ID, checkpoints: [{ name: "the checkpoint", note: checkpoint }], logKey: undefined },
+    ],
     evidence,
     tiles: new DirectoryStore({ directory: join(folder, "tiles") }),
     instances,
@@ -85,7 +87,7 @@ export async function measureRecovery(votes: number): Promise<RecoveryResult> {
     place: (shards) => Array.from({ length: shards }, (_, shard) => `pg${shard % INSTANCES}`),
     clock: systemClock,
     signal: new AbortController().signal,
-    progress: { verified: () => {}, loaded: () => {}, indexing: () => {} },
+    progress: { verified: () => {}, loaded: () => {}, indexing: () => {}, leftShut: () => {} },
     confirm: async () => true,
   });
   if (result?.elections[0]?.written !== votes) throw new Error("not all votes were written");

@@ -122,6 +122,15 @@ async function startServices(): Promise<void> {
   const { services } = stack.stack;
   await Promise.all([services["shard-router"].start(), services.publisher.start()]);
   await Promise.all([services["vote-service"].start(), services["audit-service"].start()]);
+  // A client that was there before tries again after up to three seconds, and until then refuses at once.
+  for (const election of [open, closed]) {
+    await until("VoteService is reached again", () =>
+      election.recorded().then(
+        () => true,
+        () => false,
+      ),
+    );
+  }
 }
 
 /** What keeps the rules of the tables of votes. */
@@ -225,8 +234,14 @@ describe("everything is lost", () => {
     const child = await killedMidway();
     expect(child.signalCode).toBe("SIGKILL");
     expect(await recordsOn(0)).toBeGreaterThan(0);
-    const knock = query(0, "psephos_router", "SELECT 1");
-    await expect(knock).rejects.toThrow("permission denied for database");
+    const knock = () => query(0, "psephos_router", "SELECT 1");
+    await expect(knock()).rejects.toThrow("permission denied for database");
+
+    // A run that is refused lets nobody into what another one left half written.
+    const said = await refused(1, ...publicFolder(), ...(await withEvidence(inFolder("tampered"))));
+    expect(said).toContain("Nothing was written");
+    expect(said).toContain("the services cannot connect to postgres-0, postgres-1");
+    await expect(knock()).rejects.toThrow("permission denied for database");
 
     const first = await restored(...publicFolder());
     expect(first).toMatchObject({ votes: OPEN_VOTES + 100 + CLOSED_VOTES });
@@ -251,6 +266,10 @@ describe("everything is lost", () => {
     expect(new Set([one.number, other.number])).toEqual(new Set([1, 2]));
     expect(await constraints(0)).toEqual(rules);
     expect(await constraints(1)).toEqual(rules);
+    await knock();
+    for (const id of ["open", "closed"]) {
+      expect(await readdir(join(stack.stack.folders.tiles, id))).toContain("complete"); // Not to be made once more.
+    }
   });
 
   test("once more changes nothing", async () => {

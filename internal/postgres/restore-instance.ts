@@ -1,5 +1,6 @@
 // What `psephos restore` needs of one Postgres instance, as psephos_owner: the services' roles may do none of this.
 import { setTimeout as sleep } from "node:timers/promises";
+import { type Client, DatabaseError } from "pg";
 import type { LogHead } from "../audit/head.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import { ServiceError } from "../core/errors.ts";
@@ -36,6 +37,8 @@ const STATEMENT_TIMEOUT_MS = 3_600_000;
 /** How long the sessions of a process that was killed may take to end. */
 const LEAVING_MS = 10_000;
 const LOOK_AGAIN_MS = 200;
+/** Any number that nothing else in this database locks: one restore at a time. */
+const LOCK = 0x7073_7265;
 
 /**
  * The token of a record whose request nobody knows any more: evidence has none. No request has it, so a voter's second
@@ -43,7 +46,7 @@ const LOOK_AGAIN_MS = 200;
  */
 const UNKNOWN_REQUEST = new Uint8Array(16);
 
-const SERVICES = "psephos_router, psephos_audit";
+const SERVICES = ["psephos_router", "psephos_audit"] as const;
 
 /** The constraints of records that are indexes, as migration 0001 has them. */
 const INDEXES: Readonly<Record<string, string>> = {
@@ -57,6 +60,8 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
   readonly #connection: ConnectionOptions;
   readonly #logger: Logger;
   readonly #pool: Pool;
+  /** Holds the lock from `shutOut` to the end. The pool cannot: it lets sessions go that are idle for a while. */
+  #guard: Client | undefined;
 
   constructor({ connection, logger }: PostgresRestoreInstanceOptions) {
     this.name = connection.name;
@@ -73,23 +78,20 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
    * Takes the right to connect from the services' roles, and then looks who is connected: in this order, nobody slips in
    * between. The right is a row of a catalogue, so that it stays taken when this process dies.
    */
-  async shutOut(): Promise<void> {
-    const before = await this.#mayConnect();
-    await this.#alterRight("REVOKE");
+  async shutOut(): Promise<boolean> {
     const deadline = performance.now() + LEAVING_MS;
-    for (let others = await this.#others(); others.length > 0; others = await this.#others()) {
-      // A service stays; a killed process's statement ends, and then its session.
-      if (others.some((role) => role !== "psephos_owner") || performance.now() > deadline) {
-        if (before) await this.admit();
-        throw new ServiceError(
-          "failed-precondition",
-          `${[...new Set(others)].join(" and ")} ${others.length > 1 ? "are" : "is"} connected to instance ${this.name}: ` +
-            "stop the services, and any other restore, first",
-          { reason: "SERVICES_RUNNING" },
-        );
-      }
-      await sleep(LOOK_AGAIN_MS);
+    await this.#lock(deadline);
+    const taken = (await this.#mayConnect()).length === SERVICES.length;
+    await this.#alterRight("REVOKE");
+    try {
+      const still = await this.#mayConnect();
+      if (still.length > 0) throw this.#cannotShutOut(still);
+      await this.#expectNobody(deadline);
+    } catch (error) {
+      if (taken) await this.admit();
+      throw error;
     }
+    return taken;
   }
 
   async admit(): Promise<void> {
@@ -174,7 +176,7 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
     });
     if (row?.some) return;
     const drops = Object.keys(INDEXES).map((name) => `DROP CONSTRAINT IF EXISTS ${name}`);
-    await this.#pool.execute({ text: `ALTER TABLE records ${drops.join(", ")}` });
+    await this.#guarded(`ALTER TABLE records ${drops.join(", ")}`);
   }
 
   async index(): Promise<void> {
@@ -184,17 +186,19 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
     const names = new Set(there.map(({ name }) => name));
     for (const [name, definition] of Object.entries(INDEXES)) {
       if (names.has(name)) continue;
-      await this.#pool.execute({ text: `ALTER TABLE records ADD CONSTRAINT ${name} ${definition}` });
+      try {
+        await this.#guarded(`ALTER TABLE records ADD CONSTRAINT ${name} ${definition}`);
+      } catch (error) {
+        if (failedWith(error, "23505")) throw await this.#notUnique(name, error); // unique_violation
+        throw error;
+      }
     }
   }
 
-  async addElection({
-    election,
-    electionId,
-    manifestBytes,
-    placement,
-    createdAt,
-  }: StoredElection): Promise<void> {
+  async addElection(
+    { election, electionId, manifestBytes, placement, createdAt }: StoredElection,
+    highest: number,
+  ): Promise<void> {
     await this.#pool.execute({
       text: `INSERT INTO elections (election, election_id, manifest, placement, created_at)
              OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
@@ -204,7 +208,7 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
     await this.#pool.query({
       text: `SELECT setval(pg_get_serial_sequence('psephos.elections', 'election'),
                            greatest($1::integer, (SELECT max(election) FROM elections)))`,
-      values: [election],
+      values: [highest],
     });
   }
 
@@ -243,31 +247,116 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#guard) discard(this.#guard);
     await this.#pool[Symbol.asyncDispose]();
+  }
+
+  /** A session's lock goes with the session, however that ends. */
+  async #lock(deadline: number): Promise<void> {
+    try {
+      this.#guard ??= await connect(this.#connection);
+    } catch (error) {
+      throw failureOf(this.name, error);
+    }
+    while (true) {
+      const [row] = await this.#guarded<{ locked: boolean }>(
+        `SELECT pg_try_advisory_lock(${LOCK}) AS locked`,
+      );
+      if (row?.locked) return;
+      if (performance.now() > deadline) {
+        throw new ServiceError(
+          "failed-precondition",
+          `another restore is at work on instance ${this.name}: wait for its end, or stop it first`,
+          { reason: "RESTORE_RUNNING" },
+        );
+      }
+      await sleep(LOOK_AGAIN_MS);
+    }
+  }
+
+  async #expectNobody(deadline: number): Promise<void> {
+    for (let others = await this.#others(); others.length > 0; others = await this.#others()) {
+      // A service stays; a killed restore's statement ends, and then its session.
+      if (others.some((role) => role !== "psephos_owner") || performance.now() > deadline) {
+        throw new ServiceError(
+          "failed-precondition",
+          `${[...new Set(others)].join(" and ")} ${others.length > 1 ? "are" : "is"} connected to instance ${this.name}: ` +
+            "stop the services, and whatever else is at work there, first",
+          { reason: "SERVICES_RUNNING" },
+        );
+      }
+      await sleep(LOOK_AGAIN_MS);
+    }
   }
 
   /** The roles of the sessions that are not this one. */
   async #others(): Promise<string[]> {
-    const rows = await this.#pool.query<{ role: string }>({
-      text: `SELECT usename AS role FROM pg_stat_activity
-             WHERE datname = current_database() AND pid <> pg_backend_pid()
-               AND usename IN ('psephos_router', 'psephos_audit', 'psephos_owner')`,
-    });
+    const rows = await this.#guarded<{ role: string }>(
+      `SELECT usename AS role FROM pg_stat_activity
+       WHERE datname = current_database() AND pid <> pg_backend_pid()
+         AND usename IN ('${SERVICES.join("', '")}', 'psephos_owner')`,
+    );
     return rows.map(({ role }) => role);
   }
 
-  async #mayConnect(): Promise<boolean> {
-    const [row] = await this.#pool.query<{ may: boolean }>({
-      text: "SELECT has_database_privilege('psephos_router', current_database(), 'CONNECT') AS may",
-    });
-    return row?.may === true;
+  async #mayConnect(): Promise<string[]> {
+    const rows = await this.#guarded<{ role: string }>(
+      `SELECT role FROM unnest(ARRAY['${SERVICES.join("', '")}']) AS role
+       WHERE has_database_privilege(role, current_database(), 'CONNECT')`,
+    );
+    return rows.map(({ role }) => role);
+  }
+
+  #cannotShutOut(roles: readonly string[]): ServiceError {
+    return new ServiceError(
+      "failed-precondition",
+      `${roles.join(" and ")} cannot be kept from connecting to instance ${this.name}: PUBLIC may connect, or a role that ` +
+        `they are members of. As the superuser: REVOKE CONNECT ON DATABASE ${this.#database} FROM PUBLIC ` +
+        "(deploy/postgres/provision.sql)",
+      { reason: "SERVICES_NOT_SHUT_OUT" },
+    );
   }
 
   async #alterRight(verb: "GRANT" | "REVOKE"): Promise<void> {
-    const database = `"${this.#connection.database.replaceAll('"', '""')}"`;
     const direction = verb === "GRANT" ? "TO" : "FROM";
-    await this.#pool.execute({ text: `${verb} CONNECT ON DATABASE ${database} ${direction} ${SERVICES}` });
+    await this.#guarded(`${verb} CONNECT ON DATABASE ${this.#database} ${direction} ${SERVICES.join(", ")}`);
   }
+
+  get #database(): string {
+    return `"${this.#connection.database.replaceAll('"', '""')}"`;
+  }
+
+  /** On the session with the lock: that it was lost is noticed before the first write, and before the services come in. */
+  async #guarded<Row extends object>(text: string): Promise<Row[]> {
+    if (!this.#guard) throw new TypeError("the services were not shut out");
+    try {
+      return (await this.#guard.query<Row>(text)).rows;
+    } catch (error) {
+      throw failureOf(this.name, error);
+    }
+  }
+
+  /** Only evidence that breaks the rules leads here: a chain does not show that a voter has a revision twice. */
+  async #notUnique(constraint: string, cause: unknown): Promise<ServiceError> {
+    const rule = INDEXES[constraint] ?? "";
+    const [pair] = await this.#guarded<{ election: number; shard: number; sequences: string[] }>(
+      `SELECT election, shard, (array_agg(sequence ORDER BY sequence)::text[])[1:2] AS sequences
+       FROM records GROUP BY ${rule.slice(rule.indexOf("(") + 1, -1)} HAVING count(*) > 1 LIMIT 1`,
+    );
+    const where = pair
+      ? `sequences ${pair.sequences.join(" and ")} of shard ${pair.shard} (election number ${pair.election}) are the same by it`
+      : "two of them are the same by it";
+    return new ServiceError(
+      "failed-precondition",
+      `the records on instance ${this.name} break the rule ${constraint} ${rule}: ${where}. They are written, without ` +
+        "that constraint, and their election is not made visible",
+      { reason: "CONSTRAINT_VIOLATED", cause },
+    );
+  }
+}
+
+function failedWith(error: unknown, code: string): boolean {
+  return error instanceof ServiceError && error.cause instanceof DatabaseError && error.cause.code === code;
 }
 
 function arraysOf(records: readonly VoteRecord[]): Buffer[] {

@@ -49,10 +49,12 @@ export interface RestoreInstance {
   migrate(): Promise<void>;
 
   /**
-   * Keeps the services out until `admit`, whatever becomes of this process: nobody is to vote into half a chain. Rejects
-   * with `failed-precondition`, and leaves them in, while one of them or another restore is connected.
+   * Keeps the services out until `admit`, whatever becomes of this process, and other restores out until this object is
+   * disposed of: nobody is to vote into half a chain. Answers whether the services were in until now; an earlier run that
+   * did not come to its end has left them out. Rejects with `failed-precondition`, and leaves everything as it was, while
+   * one of them or another restore is connected.
    */
-  shutOut(): Promise<void>;
+  shutOut(): Promise<boolean>;
   admit(): Promise<void>;
 
   findElections(): Promise<FoundElections>;
@@ -77,8 +79,11 @@ export interface RestoreInstance {
   /** Makes the indexes that are missing; without them nothing is looked for and nobody let in. */
   index(): Promise<void>;
 
-  /** Adds an election in state `creating` under its number, unless it is there. */
-  addElection(election: StoredElection): Promise<void>;
+  /**
+   * Adds an election in state `creating` under its number, unless it is there. The next election that is created gets a
+   * number above `highest`.
+   */
+  addElection(election: StoredElection, highest: number): Promise<void>;
 
   /** Adds records of an election, all or none. Durable when it resolves. */
   insert(election: number, records: readonly VoteRecord[]): Promise<void>;

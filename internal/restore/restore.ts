@@ -46,6 +46,8 @@ export interface RestoreProgress {
   loaded(entries: number, total: number): void;
   /** All is loaded, and the databases sort it: of that there is no measure. */
   indexing(): void;
+  /** This run ends without success, and on these instances the services stay shut out. */
+  leftShut(instances: readonly string[]): void;
 }
 
 export interface RestoreResult {
@@ -59,12 +61,14 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult | 
   const instances = [...options.instances.values()];
   for (const instance of instances) await instance.migrate();
   let writing = false;
-  const shutOut: RestoreInstance[] = [];
+  /** Those that keep the services out, and whether that was this run's doing. */
+  const shut = new Map<RestoreInstance, boolean>();
+  const admit = async (instance: RestoreInstance) => {
+    await instance.admit();
+    shut.delete(instance);
+  };
   try {
-    for (const instance of instances) {
-      await instance.shutOut();
-      shutOut.push(instance);
-    }
+    for (const instance of instances) shut.set(instance, await instance.shutOut());
     const started = performance.now();
     // Of a run that was killed.
     await Promise.all(instances.map((instance) => instance.index()));
@@ -76,11 +80,13 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult | 
     const loading = performance.now();
     const elections = await loadAll(options, plans);
     // Only now: what reads a part of it would take it for the whole.
-    for (const instance of instances) await instance.admit();
+    for (const instance of instances) await admit(instance);
     return { elections, verifySeconds, loadSeconds: seconds(loading) };
   } finally {
-    // As it was. Once something is written, they stay out until this was run to its end.
-    if (!writing) for (const instance of shutOut) await instance.admit();
+    // As it was. Once something is written, by this run or one before, they stay out until a run came to its end.
+    const back = writing ? [] : [...shut].filter(([, mine]) => mine).map(([instance]) => instance);
+    await Promise.allSettled(back.map(admit));
+    if (shut.size > 0) options.progress.leftShut([...shut.keys()].map(({ name }) => name));
   }
 }
 

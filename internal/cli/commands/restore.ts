@@ -110,6 +110,13 @@ function progressBars(terminal: Terminal) {
       end();
       terminal.say("indexing what was written …");
     },
+    leftShut: (instances: readonly string[]) => {
+      end();
+      terminal.say(
+        `the services cannot connect to ${instances.join(", ")} until a restore was run to its end: records may be there in ` +
+          "part, and without their constraints",
+      );
+    },
     end,
   };
 }
