@@ -18,6 +18,7 @@ const SERVICE = [
   "internal/http",
   "internal/worm/object-store.ts",
   "internal/worm/put-all.ts",
+  "internal/reconcile",
   "type internal/grpc/identity.ts",
   "gen",
 ];
@@ -78,7 +79,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "type internal/publisher/durable-files.ts",
     "type internal/shard/ports.ts",
   ],
+  // Compares what it is given with the evidence, for AuditService and for the command line.
+  "internal/reconcile": ["internal/core", "internal/ballot", "internal/evidence"],
   "internal/cli": [
+    "internal/reconcile",
+    "internal/stream/record-stream.ts",
     "internal/core",
     "internal/tlog",
     "internal/ballot",

@@ -19,6 +19,8 @@ export const profileSchema = z.strictObject({
   shard_router: z.string().min(1).optional(),
   audit: z.string().min(1).optional(),
   publisher: z.string().min(1).optional(),
+  /** NATS, tls://host:port. */
+  nats: z.string().min(1).optional(),
   /** The public endpoint, http://host:port. */
   public: z.url({ protocol: /^https?$/ }),
   /** The evidence store: a bucket or a directory, which may be named as a string alone. */

@@ -8,6 +8,7 @@ import { costCommand } from "./commands/cost.ts";
 import { electionCommand } from "./commands/election.ts";
 import { queryCommand } from "./commands/query.ts";
 import { receiptCommand } from "./commands/receipt.ts";
+import { reconcileCommand } from "./commands/reconcile.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { startCommand } from "./commands/start.ts";
@@ -82,6 +83,7 @@ export function createProgram({ terminal, stopSignal, exit }: ProgramOptions): C
     statusCommand,
     verifyCommand,
     auditCommand,
+    reconcileCommand,
     tallyCommand,
     receiptCommand,
     restoreCommand,

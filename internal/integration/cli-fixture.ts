@@ -78,6 +78,7 @@ export async function writeProfile(
     shard_router: addresses["shard-router"],
     audit: addresses["audit-service"],
     publisher: addresses.publisher,
+    nats: stack.nats.url,
     public: `http://${addresses.public}`,
     evidence: evidence.config,
     identities: {

@@ -186,6 +186,31 @@ export class RecordStream implements AsyncDisposable {
     message.term(reason);
   }
 
+  /**
+   * The messages of an election that the stream has when this is called, oldest first. Nobody's consumer moves, and an
+   * operator's identity may do it. Older ones have gone by age or by size, and that is as it should be.
+   *
+   * @throws ServiceError `unavailable`
+   */
+  async *retained(election: ElectionId): AsyncGenerator<Uint8Array, void, undefined> {
+    const { connection } = this.#session();
+    try {
+      const { streams } = await connection.jetstreamManager({ checkAPI: false, timeout: this.#timeoutMs });
+      const { state } = await streams.info(RECORDS_STREAM);
+      for (let seq = state.first_seq; seq <= state.last_seq; ) {
+        // `next_by_subj`: the first of the subject from there on (JetStream wire API, STREAM.MSG.GET).
+        const query = { seq, next_by_subj: subjectOf(election) };
+        const message = await streams.getMessage(RECORDS_STREAM, query);
+        if (message.seq > state.last_seq) return;
+        yield message.data;
+        seq = message.seq + 1;
+      }
+    } catch (error) {
+      if (isMissing(error)) return;
+      throw unavailable("the record stream cannot be read", error);
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
     const over = new AbortController();
@@ -244,6 +269,11 @@ function unavailable(message: string, cause?: unknown): ServiceError {
 
 function isNobodyThere(error: unknown): boolean {
   return error instanceof NatsError && error.code === ErrorCode.NoResponders;
+}
+
+/** No message of the subject, or no stream: a new server, or one that has lost its data. */
+function isMissing(error: unknown): boolean {
+  return error instanceof NatsError && error.api_error?.code === 404;
 }
 
 /** Names a message for the stream's duplicate window: equal bytes within it are stored once. */

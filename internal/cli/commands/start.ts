@@ -132,6 +132,7 @@ async function writeProfile(stack: LocalStack, home: string, { id }: DemoElectio
     shard_router: addresses["shard-router"],
     audit: addresses["audit-service"],
     publisher: addresses.publisher,
+    nats: stack.nats.url,
     public: `http://${addresses.public}`,
     evidence: evidence.config,
     identities: {

@@ -153,7 +153,7 @@ function chainReader(context: CliContext, electionId: ElectionId) {
 }
 
 /** A bar that is drawn once its total is known. Each step is an occasion to stop. */
-function bar(terminal: Terminal, label: string, signal: AbortSignal | undefined) {
+export function bar(terminal: Terminal, label: string, signal: AbortSignal | undefined) {
   let progress: Progress | undefined;
   return {
     update(done: number, total: number): void {
