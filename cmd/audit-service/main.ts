@@ -94,6 +94,7 @@ async function start({
       publisher,
       probe,
       eventKey: config.event_key === undefined ? undefined : await EventKey.load(config.event_key),
+      reconciliation: reconciliationOf(config),
       limits: {
         headIntervalMs: config.limits.head_interval_ms,
         pollIntervalMs: config.limits.poll_interval_ms,
@@ -130,4 +131,9 @@ function storeProbe(probe: S3Probe): StoreProbe {
       return { results: report.results, report: reportJson(report) };
     },
   };
+}
+
+function reconciliationOf({ reconcile }: AuditServiceConfig) {
+  const { records_per_second: recordsPerSecond, pause_ms: pauseMs } = reconcile;
+  return recordsPerSecond === 0 ? undefined : { recordsPerSecond, pauseMs };
 }

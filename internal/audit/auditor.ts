@@ -15,6 +15,7 @@ import { keepTiles } from "./keep-tiles.ts";
 import type { AuditMetrics } from "./metrics.ts";
 import type { ProbeWatch } from "./probe-watch.ts";
 import type { Publisher } from "./publication.ts";
+import { type ReconcileRoundsOptions, reconcileRounds } from "./reconcile-rounds.ts";
 import { decodeRecordMessage, type RecordMessage, type RecordRuns } from "./record-message.ts";
 import type { ShardRouter } from "./shard-watch.ts";
 
@@ -36,6 +37,8 @@ export interface AuditorOptions<Message extends RecordMessage> {
   /** Of the evidence store. Without it, sealing asks nobody. */
   readonly probe?: ProbeWatch | undefined;
   readonly limits: SealingLimits;
+  /** How the databases are compared with the evidence all the time; not at all unless given. */
+  readonly reconciliation?: Pick<ReconcileRoundsOptions, "recordsPerSecond" | "pauseMs"> | undefined;
   readonly metrics: AuditMetrics;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -135,8 +138,22 @@ export class Auditor<Message extends RecordMessage = RecordMessage> implements A
     this.#run(sealer.run(), () => {});
     this.#run(this.#follow(sealer), () => {});
     if (probe && eventKey) this.#run(this.#tellOfProbes(sealer, probe), () => {});
-    const tilesLogger = logger.child({ election: manifest.electionId });
-    this.#run(keepTiles({ stores, clock, election, logger: tilesLogger, signal }), () => {});
+    const ownLogger = logger.child({ election: manifest.electionId });
+    this.#run(keepTiles({ stores, clock, election, logger: ownLogger, signal }), () => {});
+    const { reconciliation } = this.#options;
+    if (reconciliation) {
+      const { electionId } = election;
+      const rounds = reconcileRounds({
+        ...this.#options,
+        ...reconciliation,
+        election,
+        head: () => (sealer.status.current.state === "standby" ? undefined : sealer.status.current.head),
+        recordEvent: (details) => this.recordEvent({ electionId, kind: "reconciliation", details }),
+        logger: ownLogger,
+        signal,
+      });
+      this.#run(rounds, () => {});
+    }
     return sealer;
   }
 

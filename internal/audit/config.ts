@@ -31,6 +31,14 @@ export const auditServiceConfig = z.strictObject({
   tiles: z.strictObject({ directory: file }),
   /** 32 bytes in base64, mode 0600: the Ed25519 seed that signs events. Without it none are put into the logs. */
   event_key: file.optional(),
+  /** Sealed records are compared with the databases all the time, at this rate; 0 is not at all. */
+  reconcile: z
+    .strictObject({
+      records_per_second: z.int().min(0).max(100_000).default(1_000),
+      /** Between two rounds through the whole log. */
+      pause_ms: z.int().min(100).max(86_400_000).default(60_000),
+    })
+    .prefault({}),
   limits: z
     .strictObject({
       head_interval_ms: z.int().min(10).max(60_000).default(500),

@@ -6,6 +6,10 @@ export interface AuditMetrics {
   readonly parkedMessages: Counter;
   readonly evidenceFailures: Counter<"operation" | "failure">;
   readonly commitSeconds: Histogram;
+  readonly reconciledRecords: Counter;
+  readonly foundDifferences: Counter<"kind">;
+  readonly differences: Gauge<"election">;
+  readonly lastReconciliation: Gauge<"election">;
   readonly treeSize: Gauge<"election">;
   readonly halted: Gauge<"election">;
   readonly paused: Gauge<"election">;
@@ -41,6 +45,25 @@ export function auditMetrics(metrics: Metrics): AuditMetrics {
     commitSeconds: metrics.histogram({
       name: "psephos_audit_commit_seconds",
       help: "From a commit's first segment to its last tile.",
+    }),
+    reconciledRecords: metrics.counter({
+      name: "psephos_audit_reconciled_records_total",
+      help: "Sealed records that were compared with their rows in the databases.",
+    }),
+    foundDifferences: metrics.counter({
+      name: "psephos_audit_found_differences_total",
+      help: "Places where a database was found not to be as it was sealed, each once a process.",
+      labels: ["kind"],
+    }),
+    differences: metrics.gauge({
+      name: "psephos_audit_differences",
+      help: "Places where the databases were not as they were sealed, in the last whole reconciliation.",
+      labels: ["election"],
+    }),
+    lastReconciliation: metrics.gauge({
+      name: "psephos_audit_last_reconciliation_seconds",
+      help: "When the last whole reconciliation ended, in seconds since 1970.",
+      labels: ["election"],
     }),
     treeSize: metrics.gauge({
       name: "psephos_audit_tree_size",

@@ -1,0 +1,165 @@
+import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import { type JsonObject, parseEvent } from "../evidence/event.ts";
+import { checkpointNumberOf } from "../evidence/layout.ts";
+import type { Segment } from "../evidence/segment.ts";
+import { byShard, compareShard } from "../reconcile/compare-shard.ts";
+import { type Difference, Differences, describeDifference } from "../reconcile/difference.ts";
+import type { ReadChain } from "../reconcile/shard-rows.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { AuditedElection, LogStores } from "./election-log.ts";
+import type { LogHead } from "./head.ts";
+import type { AuditMetrics } from "./metrics.ts";
+import { decodeRun } from "./record-message.ts";
+import type { ShardRouter } from "./shard-watch.ts";
+import { blockEnds, segmentsTo } from "./stored-segments.ts";
+
+export interface ReconcileRoundsOptions {
+  readonly election: AuditedElection;
+  readonly stores: LogStores;
+  readonly router: ShardRouter;
+  /** What is committed; undefined while this process has nothing to do with the election. */
+  readonly head: () => LogHead | undefined;
+  /** Puts an event of kind `reconciliation` into the log; false when it was not taken. */
+  readonly recordEvent: (details: JsonObject) => Promise<boolean>;
+  /** How fast sealed records are compared with their rows, so that votes notice nothing of it. */
+  readonly recordsPerSecond: number;
+  /** Between two rounds, and after a failure. */
+  readonly pauseMs: number;
+  readonly metrics: AuditMetrics;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** How often a process that has nothing to compare yet looks whether it has. */
+const LOOK_MS = 1_000;
+
+/** Differences that one event names: it is at most 16 KiB. */
+const NAMED = 100;
+
+/**
+ * Compares an election's databases with its evidence, slowly, from the beginning to the end and again, until the signal
+ * aborts; it never rejects. A difference is counted and logged when it is found, and at the end of the round put into
+ * the log, once: a round has read the events that are there already, whoever put them.
+ */
+export async function reconcileRounds(options: ReconcileRoundsOptions): Promise<void> {
+  const { clock, signal, logger, pauseMs } = options;
+  const rounds = new ReconcileRounds(options);
+  while (!signal.aborted) {
+    const head = options.head();
+    if (!head || head.treeSize === 0) {
+      await clock.sleep(Math.min(pauseMs, LOOK_MS), signal);
+      continue;
+    }
+    try {
+      await rounds.run(head);
+    } catch (error) {
+      // Databases or the store are away, or changed meanwhile. A round that did not end says nothing.
+      if (!signal.aborted) logger.warn({ reason: messageOf(error) }, "a reconciliation was not finished");
+    }
+    await clock.sleep(pauseMs, signal);
+  }
+}
+
+class ReconcileRounds {
+  readonly #options: ReconcileRoundsOptions;
+  readonly #readChain: ReadChain;
+  /** What was logged, and what is in the log, by name. */
+  readonly #logged = new Set<string>();
+  readonly #recorded = new Set<string>();
+
+  constructor(options: ReconcileRoundsOptions) {
+    this.#options = options;
+    const { router, election, signal } = options;
+    this.#readChain = async function* (shard, first, limit) {
+      const { electionId } = election;
+      const request = { electionId, shard, firstSequence: BigInt(first), limit: BigInt(limit) };
+      for await (const { run } of router.readChain(request, { signal })) if (run) yield decodeRun(run);
+    };
+  }
+
+  async run(head: LogHead): Promise<void> {
+    const { election, stores, metrics, clock, signal, recordsPerSecond } = this.#options;
+    const { electionId } = election;
+    const differences = new Differences();
+    for (const end of await blockEnds(stores.evidence, electionId, 1, head)) {
+      for (const { segment } of await segmentsTo(stores.evidence, electionId, end)) {
+        signal.throwIfAborted();
+        const records = await this.#compare(segment, differences);
+        metrics.reconciledRecords.inc(records);
+        await clock.sleep((records / recordsPerSecond) * 1000, signal);
+      }
+    }
+    signal.throwIfAborted();
+    metrics.differences.set({ election: electionId }, differences.list.length + differences.more);
+    metrics.lastReconciliation.set({ election: electionId }, clock.nowMicros() / 1e6);
+    await this.#record(differences);
+  }
+
+  async #compare(segment: Segment, differences: Differences): Promise<number> {
+    const { firstIndex, entries } = segment;
+    const sealed = entries.flatMap((entry, offset) =>
+      entry.type === "vote" ? [{ index: firstIndex + offset, record: entry.record }] : [],
+    );
+    for (const entry of entries) if (entry.type === "event") this.#remember(entry.note);
+    const before = differences.list.length;
+    for (const records of byShard(sealed).values()) {
+      await compareShard(this.#readChain, checkpointNumberOf(firstIndex), records, differences);
+    }
+    for (const found of differences.list.slice(before)) this.#log(found);
+    return sealed.length;
+  }
+
+  #log(found: Difference): void {
+    const { logger, metrics } = this.#options;
+    const name = nameOf(found);
+    if (this.#logged.has(name)) return;
+    this.#logged.add(name);
+    metrics.foundDifferences.inc({ kind: found.kind });
+    logger.error(
+      { shard: found.shard, sequence: found.sequence },
+      `the database is not as it was sealed: ${describeDifference(found)}`,
+    );
+  }
+
+  async #record({ list }: Differences): Promise<void> {
+    const news = list.filter((found) => !this.#recorded.has(nameOf(found)));
+    if (news.length === 0) return;
+    const named = news.slice(0, NAMED);
+    const details = { differences: named.map(jsonOf), more: news.length - named.length };
+    // Not taken: the log is closed or halted, or the next round says it again.
+    if (!(await this.#options.recordEvent(details))) return;
+    for (const found of news) this.#recorded.add(nameOf(found));
+  }
+
+  /** What an event in the log says was found, by us or by a process before us. */
+  #remember(note: string): void {
+    const { kind, details } = parseEvent(note);
+    if (kind !== "reconciliation" || !Array.isArray(details.differences)) return;
+    for (const found of details.differences) this.#recorded.add(nameOf(found));
+  }
+}
+
+function jsonOf({ kind, shard, sequence, lastSequence, checkpoint }: Difference) {
+  return {
+    kind,
+    shard,
+    sequence,
+    last_sequence: lastSequence ?? sequence,
+    ...(checkpoint === undefined ? {} : { checkpoint }),
+  };
+}
+
+/** Equal for a difference and for what an event says of it. */
+function nameOf({
+  kind,
+  shard,
+  sequence,
+}: {
+  readonly kind: unknown;
+  readonly shard: unknown;
+  readonly sequence: unknown;
+}): string {
+  return `${kind} ${shard} ${sequence}`;
+}
