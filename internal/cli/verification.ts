@@ -1,6 +1,7 @@
 import type { Problem, VerificationReport } from "../verify/report.ts";
 import type { VerifiedEvidence } from "../verify/verify-evidence.ts";
 import type { VerifiedLog } from "../verify/verify-public.ts";
+import { ExitCode } from "./exit-code.ts";
 import { formatCount } from "./terminal.ts";
 
 /** What was verified, and what was found. */
@@ -13,7 +14,7 @@ export interface Verification {
 /** The report as `--json` shows it. */
 export function verificationJson({ report, log, evidence }: Verification): object {
   return {
-    result: report.ok ? "ok" : "failed",
+    result: report.result,
     log_size: log?.checkpoint.size ?? evidence?.treeSize ?? 0,
     closed: (log?.closing ?? evidence?.closing) !== undefined,
     ...findingsJson(report),
@@ -40,7 +41,7 @@ function problemJson({ object, index, shard, sequence, problem }: Problem): obje
 
 /** The report as people read it. */
 export function describeVerification({ report }: Verification): string[] {
-  return [...describeFindings(report), resultLine(report, report.ok ? "ok" : "failed")];
+  return [...describeFindings(report), resultLine(report)];
 }
 
 export function describeFindings(report: VerificationReport): string[] {
@@ -74,11 +75,15 @@ const ARCHIVED = {
   restoring: "which is archived: a copy is on its way",
 } as const;
 
-export function resultLine(report: VerificationReport, result: "ok" | "failed" | "incomplete"): string {
-  if (result === "failed") {
+export function exitCodeOfResult({ result }: VerificationReport): ExitCode {
+  return { ok: ExitCode.ok, failed: ExitCode.failed, incomplete: ExitCode.unavailable }[result];
+}
+
+export function resultLine(report: VerificationReport): string {
+  if (report.result === "failed") {
     return `result: FAILED, ${counted(report.problems.length + report.moreProblems, "problem")}`;
   }
-  if (result === "incomplete") return "result: INCOMPLETE, not all of it could be read";
+  if (report.result === "incomplete") return "result: INCOMPLETE, not all of it could be read";
   return report.warnings.length === 0
     ? "result: ok"
     : `result: ok, ${counted(report.warnings.length, "warning")}`;

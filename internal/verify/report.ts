@@ -87,8 +87,15 @@ export class VerificationReport implements Findings {
   moreProblems = 0;
   moreArchived = 0;
 
+  /** Whether nothing is wrong, and all of it could be read: no one counts, shows or restores from less. */
   get ok(): boolean {
-    return this.problems.length === 0;
+    return this.result === "ok";
+  }
+
+  /** "incomplete" when what could be read is right, and objects are archived. */
+  get result(): "ok" | "failed" | "incomplete" {
+    if (this.problems.length > 0) return "failed";
+    return this.archived.length > 0 ? "incomplete" : "ok";
   }
 
   /** Whether further problems are only counted. Whoever reads what a stranger serves stops here. */

@@ -24,7 +24,7 @@ export function auditJson(audit: Audit, of: AuditCircumstances): object {
   const { report, opened, signed, evidence, resumed } = audit;
   return {
     ...findingsJson(report),
-    result: resultOf(audit),
+    result: report.result,
     election: of.electionId,
     evidence: of.place,
     range: { first: of.range.first, last: of.range.last ?? null },
@@ -49,19 +49,13 @@ export function auditJson(audit: Audit, of: AuditCircumstances): object {
   };
 }
 
-/** "failed" when something is wrong, "incomplete" when something could not be read for now. */
-export function resultOf({ report, opened }: Audit): "ok" | "failed" | "incomplete" {
-  if (!report.ok) return "failed";
-  return report.archived.length > 0 || !opened ? "incomplete" : "ok";
-}
-
 export function describeAudit(audit: Audit, { seconds, workers }: AuditCircumstances): string[] {
   const { records } = audit.report.checked;
   const rate = formatCount(Math.round(records / Math.max(seconds, 0.001)));
   return [
     ...describeFindings(audit.report),
     `${formatCount(records)} records in ${formatCount(seconds)} s by ${workers} threads: ${rate}/s`,
-    resultLine(audit.report, resultOf(audit)),
+    resultLine(audit.report),
   ];
 }
 
@@ -107,7 +101,7 @@ export function auditText(audit: Audit, of: AuditCircumstances): string {
     "",
     ...rows.map(([name, text]) => `${name.padEnd(width)}  ${text}`),
     "",
-    resultLine(report, resultOf(audit)).toUpperCase(),
+    resultLine(report).toUpperCase(),
     "",
     "How it was made",
     ...METHOD.map((line) => `  - ${line}`),

@@ -7,7 +7,6 @@ import { EMPTY_ROOT } from "../../tlog/tree.ts";
 import type { VerificationReport } from "../../verify/report.ts";
 import { flip, TEST_EVENT_KEY, TestLog } from "../../verify/test-log.ts";
 import type { ObjectInfo } from "../../worm/object-store.ts";
-import { resultOf } from "./audit-report.ts";
 import { AuditedFolder, checkHere } from "./test-audit.ts";
 
 const places = ({ problems }: VerificationReport) => problems.map(({ problem: _, ...place }) => place);
@@ -267,7 +266,7 @@ describe("a store that locks", () => {
     expect(report.problems).toEqual([]);
     expect(report.archived).toEqual([{ key, versionId: "1", access: "archived" }]);
     expect(report.notChecked).toEqual(["the evidence of entries 21 to 50"]);
-    expect(resultOf(audit)).toBe("incomplete");
+    expect(audit.report.result).toBe("incomplete");
     // All others are.
     expect(report.checked.records).toBe(20);
   });
@@ -278,7 +277,7 @@ describe("a store that locks", () => {
       { key: manifestKey(log.electionId), versionId: "1", access: "restoring" },
     ]);
     expect(audit.report.problems).toEqual([]);
-    expect(resultOf(audit)).toBe("incomplete");
+    expect(audit.report.result).toBe("incomplete");
   });
 
   test("what lies over an object is a warning, and the first version is what counts", async () => {

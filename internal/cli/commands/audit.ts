@@ -8,13 +8,7 @@ import { httpSource } from "../../verify/http-source.ts";
 import type { RetentionMode } from "../../worm/object-store.ts";
 import { S3Store } from "../../worm/s3-store.ts";
 import { parseCount, parseLogKey, parseUrl } from "../arguments.ts";
-import {
-  type AuditCircumstances,
-  auditJson,
-  auditText,
-  describeAudit,
-  resultOf,
-} from "../audit/audit-report.ts";
+import { type AuditCircumstances, auditJson, auditText, describeAudit } from "../audit/audit-report.ts";
 import { restoreArchived } from "../audit/restore-archived.ts";
 import { type Audit, type AuditRange, runAudit, WHOLE_LOG } from "../audit/run-audit.ts";
 import { SegmentPool } from "../audit/segment-pool.ts";
@@ -31,6 +25,7 @@ import { ExitCode, UsageError } from "../exit-code.ts";
 import { homeFolder } from "../profile.ts";
 import { formatCount, type Progress } from "../terminal.ts";
 import { TimeLeft } from "../time-left.ts";
+import { exitCodeOfResult } from "../verification.ts";
 import { programVersion } from "../version.ts";
 
 interface AuditCommandOptions extends EvidenceOptions {
@@ -107,7 +102,7 @@ export function auditCommand(program: Command, { run, terminal, stopSignal }: Cl
           terminal.say(`wrote the report to ${file}`);
         }
         context.show(auditJson(audit, circumstances), () => describeAudit(audit, circumstances).join("\n"));
-        return EXIT[resultOf(audit)];
+        return exitCodeOfResult(audit.report);
       }),
     );
   addEvidenceOptions(audit, "the evidence store; the profile's unless given");
@@ -199,8 +194,6 @@ interface Work {
 }
 
 const MAX_WORKERS = 256;
-
-const EXIT = { ok: ExitCode.ok, failed: ExitCode.failed, incomplete: ExitCode.unavailable } as const;
 
 function rangeOf({ full, since, checkpoint }: AuditCommandOptions): AuditRange {
   const named = [full, since, checkpoint].filter((option) => option !== undefined);

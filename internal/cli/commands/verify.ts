@@ -20,10 +20,14 @@ import {
   namesPlace,
   openEvidence,
 } from "../evidence.ts";
-import { ExitCode } from "../exit-code.ts";
 import { readPublished } from "../published.ts";
 import type { Progress, Terminal } from "../terminal.ts";
-import { describeVerification, type Verification, verificationJson } from "../verification.ts";
+import {
+  describeVerification,
+  exitCodeOfResult,
+  type Verification,
+  verificationJson,
+} from "../verification.ts";
 
 interface VerifyCommandOptions extends EvidenceOptions {
   readonly election?: string;
@@ -59,7 +63,7 @@ export function verifyCommand(program: Command, { run, terminal }: Cli): void {
           eventKey: options.eventKey,
         });
         context.show(verificationJson(verification), () => describeVerification(verification).join("\n"));
-        return verification.report.ok ? ExitCode.ok : ExitCode.failed;
+        return exitCodeOfResult(verification.report);
       }),
     );
   addEvidenceOptions(verify);
