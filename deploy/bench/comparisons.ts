@@ -11,7 +11,8 @@ import { asHash, sha256 } from "../../internal/core/sha256.ts";
 import { GrowingTree } from "../../internal/tlog/growing-tree.ts";
 import { DirectoryStore } from "../../internal/worm/directory-store.ts";
 import { putAll } from "../../internal/worm/put-all.ts";
-import type { Comparison } from "./measure.ts";
+import { type Comparison, measure, type Result } from "./measure.ts";
+import { rounded, type Section, say } from "./section.ts";
 
 const N = 50_000;
 
@@ -171,22 +172,49 @@ async function tileWriting(folder: string): Promise<Comparison> {
 }
 
 /** Every ratio that a comment in the code or a document relies on. */
-export async function withComparisons<T>(
-  use: (comparisons: readonly Comparison[]) => Promise<T>,
-): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), "psephos-bench-"));
-  try {
-    return await use([
-      hashing(43),
-      hashing(200),
-      recordHashing(),
-      pseudonyms(),
-      sealing(),
-      base64Encoding(),
-      treeGrowth(),
-      await tileWriting(folder),
-    ]);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+export const comparisons: Section = {
+  name: "ways",
+  heading: "Two ways of doing one thing",
+  async measure() {
+    const folder = await mkdtemp(join(tmpdir(), "psephos-bench-"));
+    try {
+      const all = [
+        hashing(43),
+        hashing(200),
+        recordHashing(),
+        pseudonyms(),
+        sealing(),
+        base64Encoding(),
+        treeGrowth(),
+        await tileWriting(folder),
+      ];
+      const results: Result[] = [];
+      for (const comparison of all) {
+        say(comparison.what);
+        results.push(await measure(comparison));
+      }
+      return { markdown: report(results), json: results.map(asJson) };
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  },
+};
+
+function report(results: readonly Result[]): string {
+  return `Median of seven rounds, with the lowest and highest ratio.
+
+| what | this project | instead of | ratio | lowest – highest | rates |
+|---|---|---|---|---|---|
+${results.map(row).join("\n")}`;
+}
+
+function row({ comparison, ours, plain, ratio, lowest, highest }: Result): string {
+  const rates = `${rounded(ours)} and ${rounded(plain)} ${comparison.unit}/s`;
+  const spread = `${lowest.toFixed(2)} – ${highest.toFixed(2)}`;
+  return `| ${comparison.what} | ${comparison.ours} | ${comparison.plain} | **${ratio.toFixed(2)}** | ${spread} | ${rates} |`;
+}
+
+function asJson({ comparison, ours, plain, ratio, lowest, highest }: Result): object {
+  const { what, unit } = comparison;
+  return { what, unit, ours_per_second: ours, plain_per_second: plain, ratio, lowest, highest };
 }
