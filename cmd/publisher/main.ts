@@ -1,6 +1,7 @@
 import { DigestService } from "../../gen/ts/psephos/digest/v1/digest_pb.js";
 import { formatAddress, grpcTls } from "../../internal/config/fields.ts";
 import { runService, type ServiceContext } from "../../internal/config/run-service.ts";
+import { systemClock } from "../../internal/core/clock.ts";
 import { CallMetrics } from "../../internal/grpc/call-metrics.ts";
 import { connectErrors } from "../../internal/grpc/connect-errors.ts";
 import { GrpcServer } from "../../internal/grpc/server.ts";
@@ -33,6 +34,8 @@ async function start(context: ServiceContext<PublisherConfig>): Promise<AsyncDis
       publicDirectory: config.public_directory,
       logger,
       metrics: counters,
+      statements: { maximumDelayS: config.maximum_delay_s, eventKey: config.event_key },
+      clock: systemClock,
     }),
   );
 
@@ -44,7 +47,7 @@ async function start(context: ServiceContext<PublisherConfig>): Promise<AsyncDis
   });
   resources.use(
     await PublicHttpServer.listen({
-      publisher,
+      files: publisher,
       ...config.public_listen,
       procedures,
       logger,

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { address, commonFields, file, tlsFiles, trustDomain } from "../config/fields.ts";
+import { ALGORITHM_ED25519, NoteVerifier } from "../tlog/note-verifier.ts";
 
 /** What of an origin comes before the election: like a URL without its scheme, as tlog-checkpoint recommends. */
 const logPrefix = z
@@ -10,6 +11,17 @@ const logPrefix = z
   )
   // An origin is at most 255 bytes, and the election id with its slash takes up to 64 of them.
   .max(191, "must be at most 191 characters");
+
+const verifierKey = z.string().refine(
+  (key) => {
+    try {
+      return NoteVerifier.parse(key).algorithm === ALGORITHM_ED25519;
+    } catch {
+      return false;
+    }
+  },
+  { message: "must be a verifier key: <name>+<key id>+<base64>" },
+);
 
 export const publisherConfig = z.strictObject({
   ...commonFields,
@@ -26,6 +38,10 @@ export const publisherConfig = z.strictObject({
   state_directory: file,
   /** What is public. It can be mirrored by any static file server. */
   public_directory: file,
+  /** What the log's description promises: a vote is in a published checkpoint after so many seconds, at the latest. */
+  maximum_delay_s: z.int().min(1).max(86_400).default(60),
+  /** The verifier key of AuditService's events, for the log's description. */
+  event_key: verifierKey.optional(),
   /** Where AuditService writes tiles. It is only read. */
   tiles: z.strictObject({ directory: file }),
 });

@@ -2,6 +2,7 @@ import * as nodeFileSystem from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { equalBytes } from "../core/bytes.ts";
 import { DirectoryLock } from "./directory-lock.ts";
+import type { FileVersion } from "./hot-files.ts";
 
 /** The system calls used here, as node:fs/promises has them, so that a test can make each of them fail. */
 export interface FileSystem {
@@ -11,6 +12,7 @@ export interface FileSystem {
   readdir(path: string): Promise<string[]>;
   readFile(path: string): Promise<Uint8Array>;
   rename(from: string, to: string): Promise<void>;
+  stat(path: string): Promise<FileVersion>;
   rm(path: string, options: { recursive: boolean; force: boolean }): Promise<void>;
   unlink(path: string): Promise<void>;
 }
@@ -94,6 +96,16 @@ export class DurableFiles implements Disposable {
   async read(path: string): Promise<Uint8Array | undefined> {
     try {
       return await this.#fs.readFile(join(this.#root, path));
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Which version of a file is there; undefined when there is none. */
+  async version(path: string): Promise<FileVersion | undefined> {
+    try {
+      return await this.#fs.stat(join(this.#root, path));
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;

@@ -1,4 +1,4 @@
-import { decodeEntry, encodeEntry, type LogEntry } from "../ballot/entry.ts";
+import { type ClosingEntry, decodeEntry, encodeEntry, type LogEntry } from "../ballot/entry.ts";
 import { FormatError } from "../ballot/format-error.ts";
 import { equalBytes } from "../core/bytes.ts";
 import { invalidField, messageOf, ServiceError } from "../core/errors.ts";
@@ -10,16 +10,16 @@ import type { Hash } from "../core/sha256.ts";
  */
 export class EntryOrder {
   readonly #manifestEntry: Uint8Array;
-  #closed = false;
+  #closing: ClosingEntry | undefined;
   #problem: ServiceError | undefined;
 
   constructor(options: { readonly manifestHash: Hash }) {
     this.#manifestEntry = encodeEntry({ type: "manifest", manifestHash: options.manifestHash });
   }
 
-  /** Whether the last entry was the closing one. */
-  get closed(): boolean {
-    return this.#closed;
+  /** The closing entry, once it has come. */
+  get closing(): ClosingEntry | undefined {
+    return this.#closing;
   }
 
   /** What was wrong first, if anything was. */
@@ -38,7 +38,7 @@ export class EntryOrder {
   }
 
   #laterProblem(index: number, bytes: Uint8Array): ServiceError | undefined {
-    if (this.#closed) return badEntry(index, "it comes after the closing entry");
+    if (this.#closing) return badEntry(index, "it comes after the closing entry");
     let entry: LogEntry;
     try {
       entry = decodeEntry(bytes);
@@ -47,7 +47,7 @@ export class EntryOrder {
       throw error;
     }
     if (entry.type === "manifest") return badEntry(index, "it is a second manifest's");
-    this.#closed = entry.type === "closing";
+    if (entry.type === "closing") this.#closing = entry;
     return undefined;
   }
 }

@@ -1,3 +1,4 @@
+import type { ClosingEntry } from "../ballot/entry.ts";
 import { ServiceError } from "../core/errors.ts";
 import type { ElectionId, TreeSize } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
@@ -23,7 +24,8 @@ export interface ExtendOptions {
 
 export interface ExtendedLog {
   readonly tree: GrowingTree;
-  readonly closed: boolean;
+  /** The closing entry, if the log ends with it. */
+  readonly closing: ClosingEntry | undefined;
   /** What is wrong with the new entries, apart from the root, which the caller compares first. */
   readonly problem: ServiceError | undefined;
 }
@@ -38,7 +40,7 @@ const RETRY_MS = 200;
 export async function extendLog(options: ExtendOptions): Promise<ExtendedLog> {
   const { election, log, size, manifestHash, source } = options;
   const from = log.tree.size;
-  if (log.closed) {
+  if (log.closing) {
     throw new ServiceError("failed-precondition", "the log is closed", { reason: "LOG_CLOSED" });
   }
   const blockEnd = (Math.floor(from / BLOCK_SIZE) + 1) * BLOCK_SIZE;
@@ -59,7 +61,7 @@ export async function extendLog(options: ExtendOptions): Promise<ExtendedLog> {
   } catch (error) {
     throw unreadable(error);
   }
-  return { tree, closed: order.closed, problem: order.problem };
+  return { tree, closing: order.closing, problem: order.problem };
 }
 
 function unreadable(cause: unknown): ServiceError {

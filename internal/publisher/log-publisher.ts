@@ -7,10 +7,11 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { NoteSigner } from "../tlog/note.ts";
 import { FileConflictError } from "./durable-files.ts";
 import { extendLog, type TileSource } from "./extend-log.ts";
+import { endsBlock, type LogFront } from "./log-front.ts";
 import type { PublisherMetrics } from "./metrics.ts";
 import { numberedCheckpoint, type PublicLog } from "./public-log.ts";
 import { BLOCK_SIZE, blockNumber, openSignedHead, type SignedHead, signHead } from "./signed-head.ts";
-import { endsBlock, loadSignedLog, type SignedLog } from "./signed-log.ts";
+import { loadSignedLog, type SignedLog } from "./signed-log.ts";
 import type { SignerState } from "./signer-state.ts";
 import { StateError } from "./state-error.ts";
 import { Turns } from "./turns.ts";
@@ -30,6 +31,7 @@ export interface LogPublisherOptions {
   readonly source: TileSource;
   readonly state: SignerState;
   readonly publicLog: PublicLog;
+  readonly front: LogFront;
   readonly logger: Logger;
   readonly metrics: PublisherMetrics;
 }
@@ -82,17 +84,17 @@ export class LogPublisher {
   }
 
   async #submit(offered: OfferedHead): Promise<string> {
-    const { election, signer, source, state, publicLog, metrics } = this.#options;
+    const { election, signer, source, state, publicLog, front, metrics } = this.#options;
     const log = await this.#load();
     const manifestHash = this.#checkManifest(offered.manifest, log);
 
     if (log.head && offered.size <= log.head.size) return this.#signedBefore(offered, log.head);
 
     const { size } = offered;
-    const { tree, closed, problem } = await extendLog({ election, log, size, manifestHash, source });
+    const { tree, closing, problem } = await extendLog({ election, log, size, manifestHash, source });
     if (!equalBytes(tree.root(), offered.root)) throw forkedHead();
     if (problem) throw problem;
-    if (offered.endsBlock !== endsBlock(size, closed)) {
+    if (offered.endsBlock !== endsBlock(size, closing !== undefined)) {
       throw invalidField("ends_block", "must be set at a multiple of 10,000 and for the closed log, only");
     }
 
@@ -111,9 +113,9 @@ export class LogPublisher {
     await state.save(election, head.note);
 
     // A crash here, or a failure, leaves a head that is signed and not shown. `loadSignedLog` shows it.
-    await publicLog.publish(head, offered.endsBlock);
+    await front.show({ head, manifest: offered.manifest, closing });
 
-    this.#log = { head, tree, manifestHash, closed };
+    this.#log = { head, tree, manifestHash, closing };
     metrics.headsSigned.inc();
     metrics.entriesSigned.inc(head.size - (log.head?.size ?? 0));
     this.#logger.debug({ size: head.size }, "signed and published a head");

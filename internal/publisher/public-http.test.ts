@@ -33,7 +33,7 @@ afterEach(async () => {
   await directories[Symbol.asyncDispose]();
 });
 
-type Reading = Pick<Publisher, "elections" | "logKey" | "read">;
+type Reading = Pick<Publisher, "logKey" | "read" | "version">;
 
 function listen(
   limits: Partial<PublicHttpLimits> = {},
@@ -47,7 +47,7 @@ function listen(
     errors: connectErrors({ logger }),
   });
   return PublicHttpServer.listen({
-    publisher: reading,
+    files: reading,
     host: "127.0.0.1",
     port: 0,
     procedures,
@@ -415,7 +415,10 @@ describe("strangers", () => {
 test("a file that cannot be read is a 500 without its reason", async () => {
   await server[Symbol.asyncDispose]();
   const read = () => Promise.reject(new Error("EIO: /secret/path"));
-  server = await listen({}, { elections: async () => [], logKey: () => "", read });
+  server = await listen(
+    {},
+    { logKey: () => "", read, version: async () => ({ ino: 1, size: 1, mtimeMs: 1 }) },
+  );
   const { status, body } = await send(`${ELECTION}/checkpoint`);
   expect(status).toBe(500);
   expect(body).not.toContain("secret");

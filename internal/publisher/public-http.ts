@@ -2,16 +2,16 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { cors } from "@connectrpc/connect";
-import { toHex, utf8 } from "../core/bytes.ts";
-import { sha256 } from "../core/sha256.ts";
 import { HttpError, isFault, sendProblem } from "../http/problem.ts";
+import { sendFile } from "../http/send-file.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { ELECTION_INDEX } from "./election-index.ts";
+import { HotFiles, type VersionedFiles } from "./hot-files.ts";
 import type { PublisherMetrics } from "./metrics.ts";
 import { publicFile } from "./public-path.ts";
-import type { Publisher } from "./publisher.ts";
 
 export interface PublicHttpOptions {
-  readonly publisher: Pick<Publisher, "elections" | "logKey" | "read">;
+  readonly files: VersionedFiles;
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
@@ -39,12 +39,16 @@ const LIMITS: PublicHttpLimits = { connections: 512, requestMs: 10_000, idleMs: 
 /** The longest path is under 120 bytes. What browsers add fits. */
 const MAX_HEADER_BYTES = 8 * 1024;
 const MAX_HEADERS = 64;
+/** Smaller files fit a packet as they are. */
+const MIN_COMPRESSED_BYTES = 1024;
+/** What scripts of other sites may see beside the headers that they always may. */
+const EXPOSED_HEADERS = ["ETag", "Content-Range", "Accept-Ranges", "Date", "Retry-After"];
 /** How long a stop waits for responses under way. */
 const STOP_MS = 2000;
 
 /**
- * The public's side, over plain HTTP for a proxy or CDN to put TLS in front: the files of the public directory, an index
- * of the elections at `/`, and public remote procedures.
+ * The public's side, over plain HTTP for a proxy or CDN to put TLS in front: the files of the public directory, the
+ * index of elections also at `/`, and public remote procedures.
  */
 export class PublicHttpServer implements AsyncDisposable {
   readonly #server: Server;
@@ -94,17 +98,21 @@ export class PublicHttpServer implements AsyncDisposable {
 function requestListener(
   options: PublicHttpOptions,
 ): (request: IncomingMessage, response: ServerResponse) => void {
-  const { publisher, procedures, logger, metrics } = options;
+  const { procedures, logger, metrics } = options;
+  const files = new HotFiles(options);
   return (request, response) => {
     response.once("close", () => metrics.publicRequests.inc({ status: response.statusCode }));
     response.setHeader("Access-Control-Allow-Origin", "*");
-    response.setHeader("Access-Control-Expose-Headers", ["ETag", ...cors.exposedHeaders].join(", "));
+    response.setHeader(
+      "Access-Control-Expose-Headers",
+      [...EXPOSED_HEADERS, ...cors.exposedHeaders].join(", "),
+    );
     response.setHeader("X-Content-Type-Options", "nosniff");
     const path = request.url?.split("?", 1)[0] ?? "";
     if (request.method === "OPTIONS") return preflight(response);
     const served = procedures.has(path)
       ? procedures.serve(path, request, response)
-      : serveFile(publisher, path, request, response);
+      : serveFile(files, path, request, response);
     served.catch((error: unknown) => {
       if (isFault(error)) logger.error({ error }, "a public request failed");
       if (response.headersSent) response.destroy();
@@ -114,29 +122,26 @@ function requestListener(
 }
 
 async function serveFile(
-  publisher: PublicHttpOptions["publisher"],
+  files: HotFiles,
   path: string,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const file = path === "/" ? INDEX : publicFile(path);
+  const named = publicFile(path === "/" ? `/${ELECTION_INDEX}` : path);
+  if (!named) throw notFound();
+  const file = await files.read(named.path);
   if (!file) throw notFound();
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    throw new HttpError(405, "use GET or HEAD", { Allow: "GET, HEAD, OPTIONS" });
-  }
-  const bytes = file === INDEX ? await renderIndex(publisher) : await publisher.read(file.path);
-  if (!bytes) throw notFound();
-
-  const etag = `"${toHex(sha256(bytes).subarray(0, 16))}"`;
-  response.setHeader("ETag", etag);
-  response.setHeader("Cache-Control", file.cacheControl);
-  if (matches(request.headers["if-none-match"], etag)) {
-    response.writeHead(304).end();
-    return;
-  }
-  response.writeHead(200, { "Content-Type": file.contentType, "Content-Length": bytes.length });
-  // For HEAD, Node leaves the body out.
-  response.end(bytes);
+  const { contentType, cacheControl, compressible } = named;
+  const { bytes, tag, lastModified } = file;
+  const isWorthIt = compressible && bytes.length >= MIN_COMPRESSED_BYTES;
+  await sendFile(request, response, {
+    bytes,
+    tag,
+    lastModified,
+    contentType,
+    cacheControl,
+    gzip: isWorthIt ? () => file.gzip() : undefined,
+  });
 }
 
 /**
@@ -147,25 +152,10 @@ function notFound(): HttpError {
   return new HttpError(404, "there is nothing at this path");
 }
 
-const INDEX = { path: "", contentType: "application/json", cacheControl: "public, max-age=1" };
-
-/** The elections and the keys to verify them with, for people and programs who start from the address alone. */
-async function renderIndex(publisher: PublicHttpOptions["publisher"]): Promise<Uint8Array> {
-  const elections = await publisher.elections();
-  const list = elections.map((election) => ({ election_id: election, log_key: publisher.logKey(election) }));
-  return utf8(`${JSON.stringify({ elections: list }, null, 2)}\n`);
-}
-
-/** If-None-Match (RFC 9110 section 13.1.2): weak comparison with a list of tags, or any. */
-function matches(header: string | undefined, etag: string): boolean {
-  const tags = header?.split(",").map((tag) => tag.trim().replace(/^W\//, ""));
-  return tags !== undefined && (tags.includes(etag) || tags.includes("*"));
-}
-
 function preflight(response: ServerResponse): void {
   response.writeHead(204, {
     "Access-Control-Allow-Methods": ["HEAD", ...cors.allowedMethods].join(", "),
-    "Access-Control-Allow-Headers": ["If-None-Match", ...cors.allowedHeaders].join(", "),
+    "Access-Control-Allow-Headers": ["If-None-Match", "Range", "If-Range", ...cors.allowedHeaders].join(", "),
     "Access-Control-Max-Age": "86400",
     Allow: "GET, HEAD, OPTIONS",
   });

@@ -1,4 +1,4 @@
-import { utf8 } from "../core/bytes.ts";
+import { equalBytes, utf8 } from "../core/bytes.ts";
 import type { ElectionId } from "../core/ids.ts";
 import type { Tile } from "../tlog/tile.ts";
 import { type DurableFiles, FileConflictError } from "./durable-files.ts";
@@ -14,8 +14,8 @@ export function numberedCheckpoint(number: number): string {
 }
 
 /**
- * What the public gets of one election, as files: `<election>/checkpoint`, `checkpoints/<number>`, `manifest.json` and
- * `tile/…`. Any static file server over the directory is a complete mirror of the log.
+ * What the public gets of one election, as files: `<election>/checkpoint`, `checkpoints/<number>`, `manifest.json`,
+ * `tile/…` and what tells of them. Any static file server over the directory is a complete mirror of the log.
  */
 export class PublicLog {
   readonly #files: DurableFiles;
@@ -38,6 +38,13 @@ export class PublicLog {
     await this.#files.createAll(
       files.map(({ path, bytes }) => ({ path: `${this.#election}/${path}`, bytes })),
     );
+  }
+
+  /** Makes a file that tells of the log be what it should be. One that is already is left alone. */
+  async put(path: string, bytes: Uint8Array): Promise<void> {
+    const file = { path: `${this.#election}/${path}`, bytes };
+    const there = await this.#files.read(file.path);
+    if (!there || !equalBytes(there, bytes)) await this.#files.replace(file);
   }
 
   /** Shows a signed head to the world. Of a head at the end of a block the numbered checkpoint comes first. */

@@ -1,6 +1,10 @@
 import { isElectionId } from "../core/ids.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { parseTilePath } from "../tlog/tile.ts";
+import { CLOSING } from "./closing-report.ts";
+import { ELECTION_INDEX } from "./election-index.ts";
+import { HISTORY } from "./history.ts";
+import { LOG_DESCRIPTION } from "./log-description.ts";
 import { CHECKPOINT, MANIFEST } from "./public-log.ts";
 
 /** How a file of the public directory is served. */
@@ -9,8 +13,15 @@ export interface PublicFile {
   readonly path: string;
   readonly contentType: string;
   readonly cacheControl: string;
+  /**
+   * Whether it is sent compressed to whoever takes that. c2sp.org/tlog-tiles lets entry bundles be, but most of ours are
+   * hashes: they lose a fifth, for 0.2 ms of a core.
+   */
+  readonly compressible: boolean;
 }
 
+/** What tells of a log, and is made again when there is more to tell. */
+const TELLING: ReadonlySet<string> = new Set([LOG_DESCRIPTION, CLOSING, HISTORY]);
 const TEXT = "text/plain; charset=utf-8";
 const JSON_TYPE = "application/json";
 const BYTES = "application/octet-stream";
@@ -24,14 +35,22 @@ const FOR_GOOD = "public, max-age=604800, immutable";
  * is nothing: no decoding, no normalizing, and so nothing that could lead out of the directory.
  */
 export function publicFile(urlPath: string): PublicFile | undefined {
+  if (urlPath === `/${ELECTION_INDEX}`) return json(ELECTION_INDEX);
   const [, election = "", name = ""] = /^\/([^/]+)\/(.+)$/.exec(urlPath) ?? [];
   if (!isElectionId(election)) return undefined;
   const path = `${election}/${name}`;
-  if (name === CHECKPOINT) return { path, contentType: TEXT, cacheControl: BRIEFLY };
-  if (name === MANIFEST) return { path, contentType: JSON_TYPE, cacheControl: FOR_GOOD };
-  if (/^checkpoints\/[0-9]{10}$/.test(name)) return { path, contentType: TEXT, cacheControl: FOR_GOOD };
-  if (isTilePath(name)) return { path, contentType: BYTES, cacheControl: FOR_GOOD };
+  if (name === CHECKPOINT) return { path, contentType: TEXT, cacheControl: BRIEFLY, compressible: true };
+  if (name === MANIFEST) return { ...json(path), cacheControl: FOR_GOOD };
+  if (TELLING.has(name)) return json(path);
+  if (/^checkpoints\/[0-9]{10}$/.test(name)) {
+    return { path, contentType: TEXT, cacheControl: FOR_GOOD, compressible: true };
+  }
+  if (isTilePath(name)) return { path, contentType: BYTES, cacheControl: FOR_GOOD, compressible: false };
   return undefined;
+}
+
+function json(path: string): PublicFile {
+  return { path, contentType: JSON_TYPE, cacheControl: BRIEFLY, compressible: true };
 }
 
 function isTilePath(path: string): boolean {

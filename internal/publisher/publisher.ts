@@ -1,8 +1,13 @@
+import type { Clock } from "../core/clock.ts";
 import { type ElectionId, isElectionId } from "../core/ids.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { NoteSigner } from "../tlog/note.ts";
 import { DurableFiles, type FileSystem } from "./durable-files.ts";
+import { ElectionIndex } from "./election-index.ts";
 import type { TileSource } from "./extend-log.ts";
+import type { FileVersion } from "./hot-files.ts";
+import type { LogStatements } from "./log-description.ts";
+import { LogFront } from "./log-front.ts";
 import { LogPublisher, type OfferedHead } from "./log-publisher.ts";
 import type { PublisherMetrics } from "./metrics.ts";
 import { CHECKPOINT, PublicLog } from "./public-log.ts";
@@ -21,6 +26,8 @@ export interface PublisherOptions {
   readonly publicDirectory: string;
   readonly logger: Logger;
   readonly metrics: PublisherMetrics;
+  readonly statements: LogStatements;
+  readonly clock: Clock;
   /** For tests. */
   readonly fs?: FileSystem;
 }
@@ -30,6 +37,7 @@ export class Publisher implements AsyncDisposable {
   readonly #options: PublisherOptions;
   readonly #state: SignerState;
   readonly #publicFiles: DurableFiles;
+  readonly #index: ElectionIndex;
   readonly #logs = new Map<ElectionId, LogPublisher>();
   /** The directories, once it is open. */
   #resources = new DisposableStack();
@@ -38,6 +46,7 @@ export class Publisher implements AsyncDisposable {
     this.#options = options;
     this.#state = state;
     this.#publicFiles = publicFiles;
+    this.#index = new ElectionIndex({ files: publicFiles });
   }
 
   /**
@@ -57,6 +66,8 @@ export class Publisher implements AsyncDisposable {
       const loaded = publisher.#log(election).load();
       await loaded.catch(() => {}); // It has been logged.
     }
+    // Also of no election; and without those that were taken away.
+    await publisher.#index.write();
     publisher.#resources = resources.move();
     return publisher;
   }
@@ -69,6 +80,11 @@ export class Publisher implements AsyncDisposable {
   /** A published file, such as `vermont-2020/checkpoint`; undefined when there is none. */
   read(path: string): Promise<Uint8Array | undefined> {
     return this.#publicFiles.read(path);
+  }
+
+  /** Which version of a published file there is; undefined when there is none. */
+  version(path: string): Promise<FileVersion | undefined> {
+    return this.#publicFiles.version(path);
   }
 
   /** The elections with a published checkpoint, in order. */
@@ -99,12 +115,14 @@ export class Publisher implements AsyncDisposable {
   #log(election: ElectionId): LogPublisher {
     const known = this.#logs.get(election);
     if (known) return known;
+    const publicLog = new PublicLog({ files: this.#publicFiles, election });
     const log = new LogPublisher({
       ...this.#options,
       election,
       signer: this.#signer(election),
       state: this.#state,
-      publicLog: new PublicLog({ files: this.#publicFiles, election }),
+      publicLog,
+      front: new LogFront({ ...this.#options, election, publicLog, index: this.#index }),
     });
     this.#logs.set(election, log);
     return log;

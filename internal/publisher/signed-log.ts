@@ -1,14 +1,15 @@
-import { decodeEntry, encodeEntry } from "../ballot/entry.ts";
+import { type ClosingEntry, decodeEntry, encodeEntry } from "../ballot/entry.ts";
 import { equalBytes } from "../core/bytes.ts";
-import type { ElectionId, TreeSize } from "../core/ids.ts";
+import type { ElectionId } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
 import type { NoteSigner } from "../tlog/note.ts";
 import { verifyConsistency } from "../tlog/proof.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
+import type { LogFront } from "./log-front.ts";
 import { CHECKPOINT, MANIFEST, type PublicLog } from "./public-log.ts";
-import { BLOCK_SIZE, openSignedHead, type SignedHead } from "./signed-head.ts";
+import { openSignedHead, type SignedHead } from "./signed-head.ts";
 import type { SignerState } from "./signer-state.ts";
 import { StateError } from "./state-error.ts";
 
@@ -18,13 +19,8 @@ export interface SignedLog {
   readonly head: SignedHead | undefined;
   readonly tree: GrowingTree;
   readonly manifestHash: Hash | undefined;
-  /** Whether the last entry is the closing one, after which nothing comes. */
-  readonly closed: boolean;
-}
-
-/** Whether a log of that size, closed or not, ends a numbered block. */
-export function endsBlock(size: TreeSize, closed: boolean): boolean {
-  return closed || size % BLOCK_SIZE === 0;
+  /** The closing entry, if it is the last one. After it nothing comes. */
+  readonly closing: ClosingEntry | undefined;
 }
 
 export interface LoadOptions {
@@ -32,6 +28,7 @@ export interface LoadOptions {
   readonly signer: NoteSigner;
   readonly state: SignerState;
   readonly publicLog: PublicLog;
+  readonly front: LogFront;
 }
 
 /**
@@ -41,21 +38,22 @@ export interface LoadOptions {
  * checkpoint must be of the same tree or of an earlier size of it. If it is ahead, the state has been lost or rolled
  * back, and signing on from it would be a second history. Throws a StateError for any of this.
  */
-export async function loadSignedLog({ election, signer, state, publicLog }: LoadOptions): Promise<SignedLog> {
+export async function loadSignedLog(options: LoadOptions): Promise<SignedLog> {
+  const { election, signer, state, publicLog, front } = options;
   const [saved, published] = await Promise.all([state.load(election), publicLog.read(CHECKPOINT)]);
   if (saved === undefined) {
     if (published) throw new StateError("a checkpoint is published, and the state it came from is gone");
-    return { head: undefined, tree: GrowingTree.empty(), manifestHash: undefined, closed: false };
+    return { head: undefined, tree: GrowingTree.empty(), manifestHash: undefined, closing: undefined };
   }
   const head = openSignedHead("the signer's state", saved, signer);
   const shown = published && openSignedHead("the published checkpoint", published, signer);
-  const log = await loadTiles(head, shown, publicLog);
+  const { log, manifest } = await loadTiles(head, shown, publicLog);
 
   // Save again what was just read: the save before may have failed in its fsync, and then the file is in this kernel's
   // cache but not on the disk. After this it is, so it can be shown.
   await state.save(election, head.note);
   // The process may have died between signing and publishing.
-  await publicLog.publish(head, endsBlock(head.size, log.closed));
+  await front.show({ head, manifest, closing: log.closing });
   return log;
 }
 
@@ -63,7 +61,7 @@ async function loadTiles(
   head: SignedHead,
   shown: SignedHead | undefined,
   publicLog: PublicLog,
-): Promise<SignedLog> {
+): Promise<{ log: SignedLog; manifest: Uint8Array }> {
   const { size, root } = head;
   try {
     const tree = await GrowingTree.load(size, publicLog.read, root);
@@ -78,8 +76,9 @@ async function loadTiles(
     if (!equalBytes(await reader.entry(0), encodeEntry({ type: "manifest", manifestHash }))) {
       throw new StateError("our manifest.json is not the manifest of the log");
     }
-    const closed = decodeEntry(await reader.entry(size - 1)).type === "closing";
-    return { head, tree, manifestHash, closed };
+    const last = decodeEntry(await reader.entry(size - 1));
+    const closing = last.type === "closing" ? last : undefined;
+    return { log: { head, tree, manifestHash, closing }, manifest };
   } catch (error) {
     if (!(error instanceof TlogError)) throw error;
     const message = `what we published does not lead to the head of size ${size} that we signed`;

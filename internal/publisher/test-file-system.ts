@@ -2,6 +2,7 @@
 import * as real from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { FileSystem, OpenFile } from "./durable-files.ts";
+import type { FileVersion } from "./hot-files.ts";
 
 export interface FaultAt {
   /** Which of the calls that change something, or make it durable, fails; counted from 1. */
@@ -110,6 +111,10 @@ export class TestFileSystem implements FileSystem {
 
   rm(path: string, options: { recursive: boolean; force: boolean }): Promise<void> {
     return this.#call(() => real.rm(path, options));
+  }
+
+  stat(path: string): Promise<FileVersion> {
+    return this.#call(() => real.stat(path));
   }
 
   readFile(path: string): Promise<Uint8Array> {

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Clock, systemClock } from "../core/clock.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import type { FileSystem } from "./durable-files.ts";
@@ -42,7 +43,10 @@ export class TestDirectories implements AsyncDisposable {
     return join(this.root, "public");
   }
 
-  open(source: TileSource, options: { key?: typeof TEST_KEY; fs?: FileSystem } = {}): Promise<Publisher> {
+  open(
+    source: TileSource,
+    options: { key?: typeof TEST_KEY; fs?: FileSystem; clock?: Clock } = {},
+  ): Promise<Publisher> {
     return Publisher.open({
       key: options.key ?? TEST_KEY,
       logPrefix: TEST_PREFIX,
@@ -51,6 +55,8 @@ export class TestDirectories implements AsyncDisposable {
       publicDirectory: this.public,
       logger: this.logger,
       metrics: this.publisherMetrics,
+      statements: { maximumDelayS: 60 },
+      clock: options.clock ?? systemClock,
       ...(options.fs && { fs: options.fs }),
     });
   }
