@@ -1,6 +1,8 @@
 // For tests: an election as AuditService sees it, which decides what the log is and may be honest or not.
 import { closingEntry, encodeEntry } from "../ballot/entry.ts";
 import { encodeManifest } from "../ballot/manifest.ts";
+import { genesisHash } from "../ballot/record.ts";
+import type { ShardHead } from "../ballot/shard-head.ts";
 import { concat, u64, utf8 } from "../core/bytes.ts";
 import { type ElectionId, electionId, sequence, shardId } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
@@ -28,6 +30,9 @@ export class TestElection implements TileSource {
   /** The tile store. */
   readonly objects = new Map<string, Uint8Array>();
   #tree = GrowingTree.empty();
+  #votes = 0;
+  /** Where each shard is. */
+  #heads: ShardHead[] = [];
   #closed = false;
 
   constructor(options: TestElectionOptions = {}) {
@@ -49,6 +54,10 @@ export class TestElection implements TileSource {
       logKey: this.logKey,
     });
     this.manifestHash = sha256(this.manifest);
+    this.#heads = Array.from({ length: SHARDS }, (_, shard) => ({
+      sequence: sequence(0),
+      hash: genesisHash(this.manifestHash, shardId(shard)),
+    }));
   }
 
   get size(): number {
@@ -67,25 +76,21 @@ export class TestElection implements TileSource {
   grow(size: number, salt = ""): this {
     if (this.size === 0) this.append(encodeEntry({ type: "manifest", manifestHash: this.manifestHash }));
     while (this.size < size) {
-      const vote = this.size - 1;
-      this.append(
-        encodeEntry({
-          type: "vote",
-          shard: shardId(vote % SHARDS),
-          sequence: sequence(Math.floor(vote / SHARDS) + 1),
-          recordHash: sha256(concat(utf8(salt), u64(vote))),
-        }),
-      );
+      const vote = this.#votes++;
+      const shard = shardId(vote % SHARDS);
+      const head = {
+        sequence: sequence(Math.floor(vote / SHARDS) + 1),
+        hash: sha256(concat(utf8(salt), u64(vote))),
+      };
+      this.#heads[shard] = head;
+      const entry = { type: "vote", shard, sequence: head.sequence, recordHash: head.hash } as const;
+      this.append(encodeEntry(entry));
     }
     return this;
   }
 
   close(): this {
-    const heads = Array.from({ length: SHARDS }, (_, shard) => ({
-      sequence: sequence(Math.ceil((this.size - 1 - shard) / SHARDS)),
-      hash: sha256(u64(shard)),
-    }));
-    this.append(encodeEntry(closingEntry(heads)));
+    this.append(encodeEntry(closingEntry(this.#heads)));
     this.#closed = true;
     return this;
   }
@@ -106,6 +111,8 @@ export class TestElection implements TileSource {
     const fork = new TestElection({ election: this.id, logKey: this.logKey });
     for (const [key, bytes] of this.objects) fork.objects.set(key, bytes);
     fork.#tree = this.#tree.clone();
+    fork.#votes = this.#votes;
+    fork.#heads = [...this.#heads];
     fork.#closed = this.#closed;
     return fork;
   }
