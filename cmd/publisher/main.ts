@@ -5,6 +5,8 @@ import { systemClock } from "../../internal/core/clock.ts";
 import { CallMetrics } from "../../internal/grpc/call-metrics.ts";
 import { connectErrors } from "../../internal/grpc/connect-errors.ts";
 import { GrpcServer } from "../../internal/grpc/server.ts";
+import { addressSet } from "../../internal/http/client-address.ts";
+import { ClientLimits } from "../../internal/http/client-limits.ts";
 import { ConnectEdge } from "../../internal/http/connect-edge.ts";
 import { digestCallers } from "../../internal/publisher/callers.ts";
 import { type PublisherConfig, publisherConfig } from "../../internal/publisher/config.ts";
@@ -52,6 +54,8 @@ async function start(context: ServiceContext<PublisherConfig>): Promise<AsyncDis
       procedures,
       logger,
       metrics: counters,
+      limits: { connections: config.public_limits.connections },
+      clients: clientLimits(config),
     }),
   );
 
@@ -66,4 +70,16 @@ async function start(context: ServiceContext<PublisherConfig>): Promise<AsyncDis
   server.addService(DigestService, digestService(publisher), digestCallers);
   await server.listen(formatAddress(config.listen));
   return resources;
+}
+
+function clientLimits({ public_limits: limits }: PublisherConfig): ClientLimits {
+  return new ClientLimits({
+    requestsPerSecond: limits.requests_per_second,
+    burst: limits.burst,
+    connections: limits.connections_per_client,
+    streams: limits.watchers,
+    streamsPerClient: limits.watchers_per_client,
+    trustedProxies: addressSet(limits.trusted_proxies),
+    exempt: addressSet(limits.exempt),
+  });
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { address, commonFields, file, tlsFiles, trustDomain } from "../config/fields.ts";
+import { addressSet } from "../http/client-address.ts";
 import { ALGORITHM_ED25519, NoteVerifier } from "../tlog/note-verifier.ts";
 
 /** What of an origin comes before the election: like a URL without its scheme, as tlog-checkpoint recommends. */
@@ -23,12 +24,42 @@ const verifierKey = z.string().refine(
   { message: "must be a verifier key: <name>+<key id>+<base64>" },
 );
 
+const network = z.string().refine(
+  (text) => {
+    try {
+      addressSet([text]);
+      return true;
+    } catch {
+      return false;
+    }
+  },
+  { message: "must be an address or a network, such as 10.0.0.0/8" },
+);
+
+/** What one reader can take from the others. */
+const publicLimits = z.strictObject({
+  requests_per_second: z.number().positive().max(1e6).default(200),
+  /** Requests that a client who was quiet may send at once. */
+  burst: z.int().min(1).max(1e6).default(4_000),
+  /** All open connections, and those of one client. */
+  connections: z.int().min(1).max(100_000).default(2_048),
+  connections_per_client: z.int().min(1).max(100_000).default(64),
+  /** Streams of checkpoints (`Watch`), likewise. */
+  watchers: z.int().min(0).max(100_000).default(1_000),
+  watchers_per_client: z.int().min(0).max(100_000).default(8),
+  /** Whose `X-Forwarded-For` is believed. */
+  trusted_proxies: z.array(network).max(1_000).default([]),
+  /** Clients without limits of their own: the machine itself. */
+  exempt: z.array(network).max(1_000).default(["127.0.0.0/8", "::1/128"]),
+});
+
 export const publisherConfig = z.strictObject({
   ...commonFields,
   /** gRPC, mutual TLS: where AuditService submits heads. */
   listen: address,
   /** HTTP for everybody: checkpoints, tiles, entries, manifests. */
   public_listen: address,
+  public_limits: publicLimits.prefault({}),
   tls: tlsFiles,
   trust_domain: trustDomain,
   log_prefix: logPrefix,

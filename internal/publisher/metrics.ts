@@ -8,6 +8,8 @@ export interface PublisherMetrics {
   readonly submitSeconds: Histogram;
   /** Requests to the public HTTP server, by status code. */
   readonly publicRequests: Counter<"status">;
+  /** Connections closed at once because their client had too many. */
+  readonly publicConnectionsRefused: Counter;
 }
 
 export function publisherMetrics(metrics: Metrics): PublisherMetrics {
@@ -33,6 +35,10 @@ export function publisherMetrics(metrics: Metrics): PublisherMetrics {
       name: "psephos_publisher_public_requests_total",
       help: "Requests to the public HTTP server, by status code.",
       labels: ["status"],
+    }),
+    publicConnectionsRefused: metrics.counter({
+      name: "psephos_publisher_public_connections_refused_total",
+      help: "Public connections closed at once because their client had too many.",
     }),
   };
 }

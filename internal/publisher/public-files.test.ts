@@ -11,7 +11,7 @@ import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
 import { PublicHttpServer } from "./public-http.ts";
 import { TestElection } from "./test-election.ts";
-import { TestDirectories } from "./test-publisher.ts";
+import { TestDirectories, testClientLimits } from "./test-publisher.ts";
 
 const FOR_GOOD = "public, max-age=604800, immutable";
 const BRIEFLY = "public, max-age=1";
@@ -42,6 +42,7 @@ beforeAll(async () => {
       procedures: { has: () => false, serve: async () => {} },
       logger: directories.logger,
       metrics: directories.publisherMetrics,
+      clients: testClientLimits(),
     }),
   );
 });

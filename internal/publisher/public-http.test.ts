@@ -4,13 +4,14 @@ import { connect, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { connectErrors } from "../grpc/connect-errors.ts";
+import { addressSet } from "../http/client-address.ts";
 import { ConnectEdge } from "../http/connect-edge.ts";
 import { routeDigestReads } from "./digest-service.ts";
 import { type PublicHttpLimits, PublicHttpServer } from "./public-http.ts";
 import type { Publisher } from "./publisher.ts";
 import { TestElection } from "./test-election.ts";
 import { Outsider } from "./test-outsider.ts";
-import { TestDirectories } from "./test-publisher.ts";
+import { TestDirectories, testClientLimits } from "./test-publisher.ts";
 
 const ELECTION = "/vermont-2020";
 const FOR_GOOD = "public, max-age=604800, immutable";
@@ -38,6 +39,7 @@ type Reading = Pick<Publisher, "logKey" | "read" | "version">;
 function listen(
   limits: Partial<PublicHttpLimits> = {},
   reading: Reading = publisher,
+  clients = testClientLimits(),
 ): Promise<PublicHttpServer> {
   const { logger, publisherMetrics: metrics } = directories;
   const procedures = new ConnectEdge({
@@ -54,6 +56,7 @@ function listen(
     logger,
     metrics,
     limits,
+    clients,
   });
 }
 
@@ -409,6 +412,65 @@ describe("strangers", () => {
     const long = `GET / HTTP/1.1\r\nHost: a\r\nX: ${"a".repeat(10_000)}\r\n\r\n`;
     expect(await raw(long)).toMatch(/^HTTP\/1\.1 431 /);
     expect(await raw("\x16\x03\x01\x02\x00\x01\x00")).toMatch(/^HTTP\/1\.1 400 /);
+  });
+});
+
+describe("a flood", () => {
+  /** The status of an answer to somebody at another address of this machine, which all of 127.0.0.0/8 is. */
+  async function statusFrom(localAddress: string, headers: Record<string, string> = {}) {
+    const sent = httpRequest(server.url, {
+      path: `${ELECTION}/checkpoint`,
+      agent: false,
+      localAddress,
+      headers,
+    });
+    const [response] = await once(sent.end(), "response");
+    response.resume();
+    return { status: response.statusCode, retryAfter: response.headers["retry-after"] };
+  }
+  const limits = { requestsPerSecond: 1, burst: 50, connections: 30 };
+
+  async function restart(changes: Parameters<typeof testClientLimits>[0]): Promise<void> {
+    await server[Symbol.asyncDispose]();
+    server = await listen({}, publisher, testClientLimits({ ...limits, ...changes }));
+  }
+
+  test("of requests is told when to come again, and others are served meanwhile", async () => {
+    await restart({});
+    const answers = [];
+    for (let round = 0; round < 20; round++) {
+      answers.push(...(await Promise.all(Array.from({ length: 20 }, () => statusFrom("127.0.0.2")))));
+      expect(await statusFrom("127.0.0.3")).toMatchObject({ status: 200 });
+      expect(await statusFrom("127.0.0.1")).toMatchObject({ status: 200 });
+    }
+    const refused = answers.filter(({ status }) => status === 429);
+    expect(answers.filter(({ status }) => status === 200).length).toBeLessThan(50 + 20);
+    expect(refused.length).toBeGreaterThan(300);
+    expect(new Set(refused.map(({ retryAfter }) => retryAfter))).toEqual(new Set(["1"]));
+    expect(await directories.metrics.render()).toMatch(/public_requests_total\{.*status="429".*\} [1-9]/);
+  });
+
+  test("of one behind a proxy is told from the others behind it", async () => {
+    await restart({ burst: 3, trustedProxies: addressSet(["127.0.0.4"]) });
+    const as = (client: string) => statusFrom("127.0.0.4", { "X-Forwarded-For": client });
+    for (let i = 0; i < 3; i++) expect(await as("192.0.2.1")).toMatchObject({ status: 200 });
+    expect(await as("192.0.2.1")).toMatchObject({ status: 429 });
+    expect(await as("9.9.9.9, 192.0.2.1")).toMatchObject({ status: 429 });
+    expect(await as("192.0.2.2")).toMatchObject({ status: 200 });
+  });
+
+  test("of connections gets no more than a client may have, and leaves room for others", async () => {
+    await restart({});
+    const port = Number(new URL(server.url).port);
+    const sockets = Array.from({ length: 60 }, () =>
+      connect({ port, host: "127.0.0.1", localAddress: "127.0.0.2" })
+        .on("error", () => {})
+        .resume(),
+    );
+    await expect.poll(() => sockets.filter((socket) => socket.closed).length).toBe(30);
+    expect(await statusFrom("127.0.0.3")).toMatchObject({ status: 200 });
+    for (const socket of sockets) socket.destroy();
+    await expect.poll(() => statusFrom("127.0.0.2").catch(() => undefined)).toMatchObject({ status: 200 });
   });
 });
 

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { cors } from "@connectrpc/connect";
+import type { ClientLimits } from "../http/client-limits.ts";
 import { HttpError, isFault, sendProblem } from "../http/problem.ts";
 import { sendFile } from "../http/send-file.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -23,6 +24,8 @@ export interface PublicHttpOptions {
   readonly logger: Logger;
   readonly metrics: PublisherMetrics;
   readonly limits?: Partial<PublicHttpLimits>;
+  /** By client. */
+  readonly clients: ClientLimits;
 }
 
 /** What one stranger can take from the others. */
@@ -35,7 +38,7 @@ export interface PublicHttpLimits {
   readonly idleMs: number;
 }
 
-const LIMITS: PublicHttpLimits = { connections: 512, requestMs: 10_000, idleMs: 20_000 };
+const LIMITS: PublicHttpLimits = { connections: 2_048, requestMs: 10_000, idleMs: 20_000 };
 /** The longest path is under 120 bytes. What browsers add fits. */
 const MAX_HEADER_BYTES = 8 * 1024;
 const MAX_HEADERS = 64;
@@ -71,6 +74,11 @@ export class PublicHttpServer implements AsyncDisposable {
       },
       requestListener(options),
     );
+    server.on("connection", (socket) => {
+      if (options.clients.connect(socket)) return;
+      options.metrics.publicConnectionsRefused.inc();
+      socket.destroy();
+    });
     server.maxHeadersCount = MAX_HEADERS;
     server.maxConnections = limits.connections;
     server.timeout = limits.idleMs;
@@ -109,11 +117,13 @@ function requestListener(
     );
     response.setHeader("X-Content-Type-Options", "nosniff");
     const path = request.url?.split("?", 1)[0] ?? "";
-    if (request.method === "OPTIONS") return preflight(response);
-    const served = procedures.has(path)
-      ? procedures.serve(path, request, response)
-      : serveFile(files, path, request, response);
-    served.catch((error: unknown) => {
+    const serve = async () => {
+      options.clients.admit(request);
+      if (request.method === "OPTIONS") preflight(response);
+      else if (procedures.has(path)) await procedures.serve(path, request, response);
+      else await serveFile(files, path, request, response);
+    };
+    serve().catch((error: unknown) => {
       if (isFault(error)) logger.error({ error }, "a public request failed");
       if (response.headersSent) response.destroy();
       else sendProblem(response, error);

@@ -4,6 +4,8 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Clock, systemClock } from "../core/clock.ts";
+import { addressSet } from "../http/client-address.ts";
+import { ClientLimits, type ClientLimitsOptions } from "../http/client-limits.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import type { FileSystem } from "./durable-files.ts";
@@ -87,4 +89,18 @@ export async function failure(promise: Promise<unknown>): Promise<unknown> {
     return error;
   }
   throw new Error("it did not fail");
+}
+
+/** Limits that no test meets by accident, since all clients of a test are one machine. */
+export function testClientLimits(changes: Partial<ClientLimitsOptions> = {}): ClientLimits {
+  return new ClientLimits({
+    requestsPerSecond: 100,
+    burst: 100,
+    connections: 100,
+    streams: 100,
+    streamsPerClient: 100,
+    trustedProxies: addressSet([]),
+    exempt: addressSet(["127.0.0.1"]),
+    ...changes,
+  });
 }

@@ -14,6 +14,19 @@ export class SourceGoneError extends SourceError {
   override readonly name = "SourceGoneError";
 }
 
+/** The other end asks for patience. */
+class RetryLaterError extends Error {
+  override readonly name = "RetryLaterError";
+  /** What `Retry-After` asks for, where it does so in seconds, up to what one is ready to wait. */
+  readonly delayMs: number;
+
+  constructor({ status, headers }: Response) {
+    super(`HTTP status ${status}`);
+    const seconds = Number(/^[0-9]{1,6}$/.exec(headers.get("retry-after") ?? "")?.[0] ?? 0);
+    this.delayMs = Math.min(seconds * 1000, MAX_PATIENCE_MS);
+  }
+}
+
 export interface HttpSourceLimits {
   /** For one attempt, from the request to the last byte. */
   readonly timeoutMs: number;
@@ -24,6 +37,7 @@ export interface HttpSourceLimits {
 }
 
 const LIMITS: HttpSourceLimits = { timeoutMs: 15_000, attempts: 4, failures: 8 };
+const MAX_PATIENCE_MS = 10_000;
 /** The largest public object is an entry bundle of 256 entries of 65,535 bytes. */
 const MAX_BYTES = 17 * 1024 * 1024;
 
@@ -55,7 +69,9 @@ export function httpSource(
           failed++;
           throw new SourceError(`${url}: ${causeOf(error)}`, { cause: error });
         }
-        await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** attempt * Math.random()));
+        const asked = error instanceof RetryLaterError ? error.delayMs : 0;
+        const delayMs = Math.max(asked, 100 * 2 ** attempt * Math.random());
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
       }
     }
   };
@@ -68,7 +84,7 @@ async function get(url: URL, timeoutMs: number): Promise<Uint8Array | undefined>
   if (status !== 200) {
     await response.body?.cancel();
     if (status === 404) return undefined;
-    if (status >= 500 || status === 429) throw new Error(`HTTP status ${status}`);
+    if (status >= 500 || status === 429) throw new RetryLaterError(response);
     throw new SourceError(`${url}: HTTP status ${status}`);
   }
   const parts: Uint8Array[] = [];
