@@ -11,6 +11,8 @@ export const MANIFEST_FORMAT = "psephos/manifest/v1";
 const MAX_CHOICES = 0xffff;
 const MAX_TEXT_BYTES = 256;
 const X25519_KEY_SIZE = 32;
+/** 30 days. A promise that is due later than that comforts nobody. */
+export const MAX_PROMISE_DELAY_SECONDS = 2_592_000;
 /** A list of ten mistakes helps; one for each of ten thousand choices does not fit an error message. */
 const MAX_PROBLEMS = 50;
 
@@ -52,23 +54,24 @@ const trustees = z
   });
 
 /** A verifier key, C2SP signed-note: `<name>+<first 4 bytes of SHA-256(name ‖ 0x0A ‖ key)>+<key>`. */
-const logKey = z.string().superRefine((value, context) => {
+const verifierKey = z.string().superRefine((value, context) => {
   const refuse = (message: string) => context.addIssue({ code: "custom", message });
-  const [, origin, keyId, encoded] = /^([^\s+]+)\+([0-9a-f]{8})\+(\S+)$/u.exec(value) ?? [];
+  const [, name, keyId, encoded] = /^([^\s+]+)\+([0-9a-f]{8})\+(\S+)$/u.exec(value) ?? [];
   const key = encoded && decodeBase64(encoded);
-  // 0x01 is Ed25519, which a log's own signature must be.
-  if (!origin || !key || key.length !== 33 || key[0] !== 0x01) {
-    return refuse("must be an Ed25519 verifier key <origin>+<key id>+<base64>");
+  // 0x01 is Ed25519, which a log's own signature must be, and a promise's is.
+  if (!name || !key || key.length !== 33 || key[0] !== 0x01) {
+    return refuse("must be an Ed25519 verifier key <name>+<key id>+<base64>");
   }
-  const hash = sha256(concat(utf8(`${origin}\n`), key));
+  const hash = sha256(concat(utf8(`${name}\n`), key));
   if (toHex(hash.subarray(0, 4)) !== keyId) refuse("has a key id that is not its key's");
 });
 
 const electionIdText = z.string().refine(isElectionId, "must be 1 to 63 of a-z, 0-9 and inner hyphens");
 
-// What the two rules between fields below need to be right, whatever else is wrong.
+// What the rules between fields below need to be right, whatever else is wrong.
 const times = z.looseObject({ opens_at: micros, closes_at: micros });
-const names = z.looseObject({ election_id: electionIdText, log_key: logKey });
+const names = z.looseObject({ election_id: electionIdText, log_key: verifierKey });
+const keys = z.looseObject({ log_key: verifierKey, promise_key: verifierKey });
 
 const manifestJson = z
   .strictObject({
@@ -82,7 +85,9 @@ const manifestJson = z
     closes_at: micros.nullable(),
     tally_key: tallyKey,
     trustees,
-    log_key: logKey,
+    log_key: verifierKey,
+    promise_key: verifierKey.optional(),
+    promise_delay: z.int().min(1).max(MAX_PROMISE_DELAY_SECONDS).optional(),
   })
   // `when`: zod leaves these out where any field is wrong, and all problems are to be listed at once.
   .refine(({ opens_at, closes_at }) => closes_at === null || closes_at > opens_at, {
@@ -90,10 +95,26 @@ const manifestJson = z
     message: "must be later than opens_at",
     when: ({ value }) => times.safeParse(value).success,
   })
-  .refine(({ election_id, log_key }) => originOfKey(log_key).endsWith(`/${election_id}`), {
+  .refine(({ election_id, log_key }) => nameOfKey(log_key).endsWith(`/${election_id}`), {
     path: ["log_key"],
     message: "must have an origin that ends in a slash and the election id",
     when: ({ value }) => names.safeParse(value).success,
+  })
+  .refine(({ promise_key, promise_delay }) => (promise_key === undefined) === (promise_delay === undefined), {
+    path: ["promise_delay"],
+    message: "goes with promise_key: a manifest has both or neither",
+    when: ({ value }) => typeof value === "object" && value !== null,
+  })
+  .refine(({ log_key, promise_key = "" }) => nameOfKey(promise_key) === promiseKeyName(nameOfKey(log_key)), {
+    path: ["promise_key"],
+    message: 'must have the name of the log key, followed by "/promise"',
+    when: ({ value }) => keys.safeParse(value).success,
+  })
+  // A promise is made by another service than signs the log, and neither may be able to do the other's work.
+  .refine(({ log_key, promise_key = "" }) => publicKeyOf(promise_key) !== publicKeyOf(log_key), {
+    path: ["promise_key"],
+    message: "must not be the log's key",
+    when: ({ value }) => keys.safeParse(value).success,
   });
 
 export type ManifestJson = z.infer<typeof manifestJson>;
@@ -130,8 +151,18 @@ export function manifestRefusal(problems: readonly FieldViolation[], cause?: unk
 }
 
 /** The name in a verifier key: everything before its first plus sign, which no name contains. */
-export function originOfKey(key: string): string {
+export function nameOfKey(key: string): string {
   return key.slice(0, key.indexOf("+"));
+}
+
+/** The name of the key that promises an election's votes, by the origin of its log. */
+export function promiseKeyName(origin: string): string {
+  return `${origin}/promise`;
+}
+
+/** Base64 of the algorithm byte and the public key: everything after the second plus sign. */
+function publicKeyOf(key: string): string {
+  return key.slice(key.indexOf("+", key.indexOf("+") + 1));
 }
 
 function decodeBase64(value: string): Uint8Array | undefined {

@@ -87,6 +87,13 @@ test("every manifest that can be encoded parses to itself", () => {
       shards: fc.integer({ min: 1, max: 256 }),
       revoting: fc.constantFrom("forbidden" as const, "last-counts" as const),
       stays: fc.boolean(),
+      promises: fc.option(
+        fc.record({
+          key: fc.constant(testLogKey("psephos.test/test-1/promise", "another")),
+          delaySeconds: fc.integer({ min: 1, max: 2_592_000 }),
+        }),
+        { nil: undefined },
+      ),
       tallyKey: fc.uint8Array({ minLength: 32, maxLength: 32 }),
     })
     .map(({ stays, ...fields }) => {
@@ -105,6 +112,8 @@ test("every manifest that can be encoded parses to itself", () => {
 describe("problems", () => {
   const good = testManifest();
   const long = "é".repeat(129);
+  const delaySeconds = 60;
+  const promiseKey = testLogKey("psephos.test/test-1/promise", "another");
   const wrongKeyId = good.logKey.replace(/\+[0-9a-f]{8}\+/, "+00000000+");
 
   test.each<[string, string, Partial<Record<keyof Manifest, unknown>>]>([
@@ -129,6 +138,21 @@ describe("problems", () => {
     ["log key with another's id", "manifest.log_key", { logKey: wrongKeyId }],
     ["another election's log", "manifest.log_key", { logKey: testLogKey("psephos.test/test-2") }],
     ["an origin that only ends alike", "manifest.log_key", { logKey: testLogKey("psephos.test-1") }],
+    ["promise key of no form", "manifest.promise_key", { promises: { key: "promise", delaySeconds } }],
+    [
+      "a promise key of another name",
+      "manifest.promise_key",
+      { promises: { key: testLogKey("psephos.test/test-1", "another"), delaySeconds } },
+    ],
+    [
+      "the log's key as promise key",
+      "manifest.promise_key",
+      { promises: { key: testLogKey("psephos.test/test-1/promise"), delaySeconds } },
+    ],
+    ["no delay", "manifest.promise_delay", { promises: { key: promiseKey, delaySeconds: 0 } }],
+    ["31 days", "manifest.promise_delay", { promises: { key: promiseKey, delaySeconds: 2_678_400 } }],
+    ["a delay without a key", "manifest.promise_delay", { promises: { delaySeconds } }],
+    ["a key without a delay", "manifest.promise_delay", { promises: { key: promiseKey } }],
   ])("%s", (_, field, overrides) => {
     // The overrides are wrong on purpose, some of them by type.
     const manifest = { ...good, ...overrides } as Manifest;

@@ -9,7 +9,7 @@ import {
   type ManifestJson,
   manifestProblem,
   manifestRefusal,
-  originOfKey,
+  nameOfKey,
 } from "./manifest-json.ts";
 
 /** Something a voter can choose. */
@@ -41,6 +41,15 @@ export interface Manifest {
   readonly trustees: { readonly shares: number; readonly threshold: number };
   /** The log's verifier key as C2SP signed-note writes it: `<origin>+<key id>+<base64>`. */
   readonly logKey: string;
+  /** How each recorded vote is promised a place in the log; undefined in an election without promises. */
+  readonly promises?: PromiseTerms | undefined;
+}
+
+export interface PromiseTerms {
+  /** The verifier key of promises, `<log origin>/promise+<key id>+<base64>`. It is another key than the log's. */
+  readonly key: string;
+  /** Within how many seconds of a promise the record is in the log. 1 to 2,592,000, which is 30 days. */
+  readonly delaySeconds: number;
 }
 
 /** Fits a gRPC message at its default limit (4 MiB) with room to spare. */
@@ -56,6 +65,7 @@ export function parseManifest(bytes: Uint8Array): Manifest {
   if (!equalBytes(canonical(json), bytes)) {
     throw manifestRefusal([manifestProblem([], "is not in canonical form (RFC 8785), or has a key twice")]);
   }
+  const { promise_key: key, promise_delay: delaySeconds } = json;
   return {
     electionId: electionId(json.election_id),
     title: json.title,
@@ -67,6 +77,7 @@ export function parseManifest(bytes: Uint8Array): Manifest {
     tallyKey: fromBase64(json.tally_key),
     trustees: json.trustees,
     logKey: json.log_key,
+    ...(key === undefined || delaySeconds === undefined ? {} : { promises: { key, delaySeconds } }),
   };
 }
 
@@ -85,6 +96,11 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
       tally_key: toBase64(manifest.tallyKey),
       trustees: manifest.trustees,
       log_key: manifest.logKey,
+      // RFC 8785 has no undefined: what is not there has no key.
+      ...(manifest.promises && {
+        promise_key: manifest.promises.key,
+        promise_delay: manifest.promises.delaySeconds,
+      }),
     }),
   );
   if (bytes.length > MAX_MANIFEST_BYTES) throw manifestRefusal([manifestProblem([], "is larger than 1 MiB")]);
@@ -103,7 +119,7 @@ export function choiceIndex(manifest: Manifest): ReadonlyMap<string, number> {
 
 /** The log's origin: the first line of its checkpoints and the name of its key. */
 export function logOrigin(manifest: Manifest): string {
-  return originOfKey(manifest.logKey);
+  return nameOfKey(manifest.logKey);
 }
 
 function canonical(json: ManifestJson): Uint8Array {

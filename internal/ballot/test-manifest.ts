@@ -24,8 +24,8 @@ export function testManifest(overrides: Partial<Manifest> = {}): Manifest {
 }
 
 /** A verifier key that is well-formed; nobody has its private key. */
-export function testLogKey(origin: string): string {
-  const key = concat(Uint8Array.of(0x01), sha256(utf8("a public key")));
+export function testLogKey(origin: string, secret = "a public key"): string {
+  const key = concat(Uint8Array.of(0x01), sha256(utf8(secret)));
   const keyId = sha256(concat(utf8(`${origin}\n`), key)).subarray(0, 4);
   return `${origin}+${toHex(keyId)}+${toBase64(key)}`;
 }
