@@ -18,6 +18,7 @@ import { VoteCaster } from "../../internal/vote/cast.ts";
 import { type VoteServiceConfig, voteServiceConfig } from "../../internal/vote/config.ts";
 import { createElectionService } from "../../internal/vote/election-service.ts";
 import { ElectionDirectory } from "../../internal/vote/elections.ts";
+import { PromiseKey } from "../../internal/vote/promise-key.ts";
 import { createVoteService } from "../../internal/vote/vote-service.ts";
 import { listenHttp } from "./http-edge.ts";
 
@@ -36,6 +37,8 @@ async function start({
   const tls = grpcTls(config.tls);
   const calls = new CallMetrics({ metrics });
   const voterSecret = await readSecretFile(config.voter_secret_file);
+  const promiseKey =
+    config.promise_key_file === undefined ? undefined : await PromiseKey.load(config.promise_key_file);
 
   const { method } = ShardRouterService;
   const transport = createGrpcTransport({
@@ -56,7 +59,7 @@ async function start({
   });
   const router = createClient(ShardRouterService, resources.use(transport));
 
-  const elections = new ElectionDirectory({ router, voterSecret, clock, logger });
+  const elections = new ElectionDirectory({ router, voterSecret, promiseKey, clock, logger });
   const batcher = new AppendBatcher({
     router,
     limits: {
@@ -88,7 +91,7 @@ async function start({
       return statusOf(error);
     },
   });
-  const electionService = createElectionService({ router, elections, timeoutMs, clock });
+  const electionService = createElectionService({ router, elections, promiseKey, timeoutMs, clock });
 
   const server = new GrpcServer({ tls, trustDomain, logger, metrics: calls });
   const edge = await listenHttp({ config, voteService, electionService, caster, logger });

@@ -59,6 +59,15 @@ export interface VotePromise {
   readonly statement: string;
 }
 
+/** A promise as VoteService answers it: the fields of psephos.vote.v1.VotePromise. */
+export interface PromiseFields {
+  readonly entry: Uint8Array;
+  readonly index: bigint;
+  readonly proof: Uint8Array[];
+  /** UTF-8. */
+  readonly statement: Uint8Array;
+}
+
 /** What a promise stands for, once verified. */
 export interface VerifiedPromise extends PromiseStatement {
   readonly entry: VoteEntry;
@@ -126,6 +135,14 @@ function dueAt({ issuedAt, delaySeconds }: PromiseStatement): number {
 export function formatPromise({ entry, index, proof, statement }: VotePromise): string {
   const lines = [FILE_FORMAT, `entry ${toBase64(entry)}`, `index ${index}`, ...proof.map(toBase64)];
   return `${lines.join("\n")}\n\n${statement}`;
+}
+
+/** The file to keep of an answer. It is not verified; throws a TlogError where it is no promise at all. */
+export function promiseFile({ entry, index, proof, statement }: PromiseFields): string {
+  const hashes = proof.map(toBase64).map((hash, number) => parseHash(`a promise's hash ${number + 1}`, hash));
+  const file = formatPromise({ entry, index: Number(index), proof: hashes, statement: decode(statement) });
+  parsePromise(file);
+  return file;
 }
 
 /** Reads a promise, **unverified**. It has one text only: it is written again and compared. Throws a TlogError. */

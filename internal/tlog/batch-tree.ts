@@ -53,7 +53,7 @@ export class BatchTree {
 function parentsOf(level: readonly Hash[]): Hash[] {
   const parents: Hash[] = [];
   for (let i = 0; i < level.length; i += 2) {
-    const [left, right] = level.slice(i, i + 2);
+    const [left, right] = [level[i], level[i + 1]];
     if (left) parents.push(right ? nodeHash(left, right) : left);
   }
   return parents;

@@ -7,7 +7,7 @@ import {
   AppendResultSchema,
 } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import { testManifest } from "../ballot/test-manifest.ts";
-import { utf8 } from "../core/bytes.ts";
+import { toHex, utf8 } from "../core/bytes.ts";
 import { systemClock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
 import { electionId } from "../core/ids.ts";
@@ -15,9 +15,12 @@ import { sha256 } from "../core/sha256.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { AppendBatcher, type BatcherLimits } from "./batcher.ts";
+import { PromiseKey } from "./promise-key.ts";
 import { TestShardRouter } from "./test-shard-router.ts";
+import { TEST_SECRET, testPromises } from "./test-vote-service.ts";
 
 const ELECTION = electionId("test-1");
+const test1 = { id: ELECTION, promises: undefined };
 const LIMITS: BatcherLimits = {
   batchVotes: 100,
   callsInFlight: 2,
@@ -61,7 +64,7 @@ function vote(voter: number | string, request = "1") {
   };
 }
 
-const cast = (voter: number | string, deadline = inTime()) => batcher.append(ELECTION, vote(voter), deadline);
+const cast = (voter: number | string, deadline = inTime()) => batcher.append(test1, vote(voter), deadline);
 const castMany = (count: number) => Promise.all(Array.from({ length: count }, (_, i) => cast(i)));
 const sizes = () => router.batches.map(({ votes }) => votes.length);
 
@@ -82,9 +85,9 @@ describe("batches", () => {
   test("votes of one turn travel together and each gets its own answer", async () => {
     const answers = await castMany(80);
     expect(sizes()).toEqual([80]);
-    expect(new Set(answers.map(({ voteId }) => voteId)).size).toBe(80);
+    expect(new Set(answers.map(({ result }) => result.voteId)).size).toBe(80);
     const records = router.records(ELECTION);
-    answers.forEach(({ hash }, voter) => {
+    answers.forEach(({ result: { hash } }, voter) => {
       const record = records.find(
         ({ voterPseudonym }) => Buffer.compare(voterPseudonym, vote(voter).voterPseudonym) === 0,
       );
@@ -116,12 +119,44 @@ describe("batches", () => {
     };
     const slow = castMany(300);
     const started = performance.now();
-    await batcher.append(other, vote("x"), inTime());
+    await batcher.append({ ...test1, id: other }, vote("x"), inTime());
     expect(performance.now() - started).toBeLessThan(1_500);
     await slow;
     expect(
       router.batches.filter(({ electionId }) => electionId === other).map(({ votes }) => votes.length),
     ).toEqual([1]);
+  });
+});
+
+describe("promises", () => {
+  const promises = new PromiseKey(TEST_SECRET).signerFor(testManifest({ promises: testPromises() }));
+  const promising = { id: ELECTION, promises };
+  const castPromised = (voter: number) => batcher.append(promising, vote(voter), inTime());
+
+  test("each recorded vote gets its own, and no other does", async () => {
+    router.onAppend = (_request, record) => {
+      const response = record();
+      for (const refused of [0, 3]) {
+        response.results[refused] = create(AppendResultSchema, { outcome: AppendOutcome.ALREADY_VOTED });
+      }
+      return response;
+    };
+    const answers = await Promise.allSettled(Array.from({ length: 6 }, (_, voter) => castPromised(voter)));
+    const recorded = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
+    expect(recorded).toHaveLength(4);
+    recorded.forEach(({ result, promise }, index) => {
+      expect([promise?.index, promise?.proof.length]).toEqual([BigInt(index), 2]);
+      expect(promise && toHex(promise.entry.slice(11))).toBe(toHex(result.hash));
+    });
+  });
+
+  test("an answer that nothing can be promised of is a failed call", async () => {
+    router.onAppend = (_request, record) => {
+      const response = record();
+      for (const result of response.results) result.hash = new Uint8Array(31);
+      return response;
+    };
+    expect((await refusalOf(castPromised(1))).kind).toBe("internal");
   });
 });
 
@@ -139,8 +174,8 @@ describe("what ShardRouter says of one vote", () => {
     const [first, second, third] = [cast(1), cast(2), cast(3)];
     const error = await refusalOf(second);
     expect([error.kind, error.reason, error.retryDelayMs]).toEqual([kind, reason, retryDelayMs]);
-    expect((await first).outcome).toBe(AppendOutcome.RECORDED);
-    expect((await third).outcome).toBe(AppendOutcome.RECORDED);
+    expect((await first).result.outcome).toBe(AppendOutcome.RECORDED);
+    expect((await third).result.outcome).toBe(AppendOutcome.RECORDED);
   });
 
   test("an outcome that is none is a fault", async () => {
@@ -185,7 +220,7 @@ describe("what becomes of a whole call", () => {
       };
       const answers = await castMany(50);
       expect(router.records(ELECTION)).toHaveLength(50);
-      expect(new Set(answers.map(({ voteId }) => voteId)).size).toBe(50);
+      expect(new Set(answers.map(({ result }) => result.voteId)).size).toBe(50);
       expect(sizes()).toEqual([50, 50]);
     },
   );
@@ -304,8 +339,8 @@ describe("limits", () => {
       logger: createLogger({ service: "test", level: "silent" }),
       metrics: new Metrics({ service: "test" }),
     });
-    await asked.append(ELECTION, vote(1), performance.now() + 300);
-    await asked.append(ELECTION, vote(2), performance.now() + 60_000);
+    await asked.append(test1, vote(1), performance.now() + 300);
+    await asked.append(test1, vote(2), performance.now() + 60_000);
     expect(timeouts[0]).toBeLessThanOrEqual(300);
     expect(timeouts[0]).toBeGreaterThan(200);
     expect(timeouts[1]).toBe(1_000);
@@ -337,7 +372,7 @@ describe("stopping", () => {
     router.onAppend = () => {
       throw lost();
     };
-    const waiting = refusalOf(batcher.append(ELECTION, vote(1), performance.now() + 1e9));
+    const waiting = refusalOf(batcher.append(test1, vote(1), performance.now() + 1e9));
     await delay(20);
     await batcher[Symbol.asyncDispose]();
     expect((await waiting).kind).toBe("unavailable");
@@ -369,7 +404,7 @@ test("under random faults every vote is recorded at most once and answered truly
   outcomes.forEach((outcome, i) => {
     const voter = voters[i] ?? -1;
     if (outcome.status === "fulfilled")
-      ids.set(voter, (ids.get(voter) ?? new Set()).add(outcome.value.voteId));
+      ids.set(voter, (ids.get(voter) ?? new Set()).add(outcome.value.result.voteId));
     else expect(outcome.reason).toMatchObject({ kind: "unavailable" });
   });
   // The two casts of one voter carry one token, so that their answers are one.

@@ -8,13 +8,21 @@ import {
 import type { Clock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
 import type { ElectionId } from "../core/ids.ts";
+import type { PromiseFields } from "../receipt/promise.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Counter, Histogram, Metrics } from "../telemetry/metrics.ts";
 import { expired, overloaded, refusalOf, unreachable } from "./append-outcome.ts";
+import type { KnownElection } from "./elections.ts";
 import { OUTAGE_RETRY_MS, type ShardRouter, upstreamError } from "./shard-router.ts";
 
 /** A vote to append, pseudonymised and sealed. */
 export type NewVote = MessageInitShape<typeof NewVoteSchema>;
+
+/** A vote that is committed in its shard, and promised a place in the log if its election promises that. */
+export interface RecordedVote {
+  readonly result: AppendResult;
+  readonly promise: PromiseFields | undefined;
+}
 
 export interface BatcherLimits {
   /** Votes in one call; ShardRouter takes 1,000. */
@@ -46,13 +54,16 @@ interface PendingVote {
   /** On the clock of performance.now(), which does not jump. */
   readonly deadline: number;
   attempts: number;
-  readonly resolve: (result: AppendResult) => void;
+  readonly resolve: (vote: RecordedVote) => void;
   readonly reject: (error: Error) => void;
 }
 
+/** What the votes' election is to the batcher. */
+type BatchedElection = Pick<KnownElection, "id" | "promises">;
+
 /** One election's votes on their way: a call carries votes of one election. */
 interface Lane {
-  readonly electionId: ElectionId;
+  readonly election: BatchedElection;
   readonly queue: PendingVote[];
   calls: number;
   /** A flush is on its way. */
@@ -107,12 +118,12 @@ export class AppendBatcher implements AsyncDisposable {
   }
 
   /** Resolves once the vote is recorded. Otherwise rejects with a ServiceError meant for its caller. */
-  append(electionId: ElectionId, vote: NewVote, deadline: number): Promise<AppendResult> {
+  append(election: BatchedElection, vote: NewVote, deadline: number): Promise<RecordedVote> {
     return new Promise((resolve, reject) => {
       if (this.#stop.signal.aborted) return reject(stopping());
       if (this.#pending >= this.#limits.pendingVotes) return reject(overloaded());
       this.#pending++;
-      const lane = this.#lane(electionId);
+      const lane = this.#lane(election);
       lane.queue.push({ vote, deadline, attempts: 0, resolve, reject });
       this.#schedule(lane);
     });
@@ -127,12 +138,12 @@ export class AppendBatcher implements AsyncDisposable {
     await Promise.all(this.#work);
   }
 
-  #lane(electionId: ElectionId): Lane {
-    let lane = this.#lanes.get(electionId);
+  #lane(election: BatchedElection): Lane {
+    let lane = this.#lanes.get(election.id);
     if (lane === undefined) {
       // Never removed: only elections that exist get here.
-      lane = { electionId, queue: [], calls: 0, scheduled: false, failing: false };
-      this.#lanes.set(electionId, lane);
+      lane = { election, queue: [], calls: 0, scheduled: false, failing: false };
+      this.#lanes.set(election.id, lane);
     }
     return lane;
   }
@@ -185,14 +196,16 @@ export class AppendBatcher implements AsyncDisposable {
   /** Makes one call and answers its votes, or puts them back. Never rejects. */
   async #send(lane: Lane, batch: readonly PendingVote[]): Promise<void> {
     let results: readonly AppendResult[];
+    let promises: PromiseFields[];
     try {
       results = await this.#call(lane, batch);
+      promises = this.#promise(lane, results);
     } catch (error) {
       return this.#failed(lane, batch, error);
     }
-    if (lane.failing) this.#logger.info({ election: lane.electionId }, "ShardRouter takes batches again");
+    if (lane.failing) this.#logger.info({ election: lane.election.id }, "ShardRouter takes batches again");
     lane.failing = false;
-    this.#answer(lane, batch, results);
+    this.#answer(lane, batch, results, promises);
   }
 
   async #call(lane: Lane, batch: readonly PendingVote[]): Promise<readonly AppendResult[]> {
@@ -204,7 +217,7 @@ export class AppendBatcher implements AsyncDisposable {
     }
     this.#batchVotes.observe(batch.length);
     const { results } = await this.#router.append(
-      { electionId: lane.electionId, votes: batch.map(({ vote }) => vote) },
+      { electionId: lane.election.id, votes: batch.map(({ vote }) => vote) },
       { timeoutMs: Math.ceil(Math.min(this.#limits.callTimeoutMs, latest - started)) },
     );
     this.#callSeconds.observe((performance.now() - started) / 1_000);
@@ -214,14 +227,27 @@ export class AppendBatcher implements AsyncDisposable {
     return results;
   }
 
-  #answer(lane: Lane, batch: readonly PendingVote[], results: readonly AppendResult[]): void {
+  /** One promise for each vote of the answer that is recorded, in their order; none in an election without them. */
+  #promise({ election }: Lane, results: readonly AppendResult[]): PromiseFields[] {
+    if (election.promises === undefined) return [];
+    // After the answer: what is promised is committed.
+    return election.promises.promise(results.filter(isRecorded), this.#clock.nowMicros());
+  }
+
+  #answer(
+    lane: Lane,
+    batch: readonly PendingVote[],
+    results: readonly AppendResult[],
+    promises: readonly PromiseFields[],
+  ): void {
     const again: PendingVote[] = [];
+    let recorded = 0;
     results.forEach((result, index) => {
       const pending = batch[index];
       if (pending === undefined) return;
-      if (result.outcome === AppendOutcome.RECORDED) {
+      if (isRecorded(result)) {
         this.#pending--;
-        pending.resolve(result);
+        pending.resolve({ result, promise: promises[recorded++] });
       } else if (result.outcome === AppendOutcome.UNAVAILABLE) {
         again.push(pending);
       } else {
@@ -234,7 +260,7 @@ export class AppendBatcher implements AsyncDisposable {
   #failed(lane: Lane, batch: readonly PendingVote[], error: unknown): void {
     if (!lane.failing) {
       this.#logger.warn(
-        { error, election: lane.electionId, votes: batch.length },
+        { error, election: lane.election.id, votes: batch.length },
         "ShardRouter did not take a batch",
       );
     }
@@ -280,6 +306,10 @@ export class AppendBatcher implements AsyncDisposable {
     const tracked = work.finally(() => this.#work.delete(tracked));
     this.#work.add(tracked);
   }
+}
+
+function isRecorded({ outcome }: AppendResult): boolean {
+  return outcome === AppendOutcome.RECORDED;
 }
 
 /**

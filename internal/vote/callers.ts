@@ -17,4 +17,5 @@ export const electionCallers: CallerPolicy<typeof ElectionService> = {
   closeElection: ["operator/*"],
   getElection: readers,
   listElections: readers,
+  getPromiseKey: readers,
 };

@@ -1,21 +1,24 @@
 // One vote's way through this process: the voter's id and the choice go in readable, and leave it as a pseudonym and
 // a ciphertext.
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { AppendResult } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
-import {
-  type CastVoteRequest,
-  type CastVoteResponseSchema,
-  VoteStatus,
-} from "../../gen/ts/psephos/vote/v1/vote_pb.js";
+import { type CastVoteRequest, VoteStatus } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
 import type { Clock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
+import type { PromiseFields } from "../receipt/promise.ts";
 import type { Counter, Histogram, Metrics } from "../telemetry/metrics.ts";
-import type { AppendBatcher } from "./batcher.ts";
+import type { AppendBatcher, RecordedVote } from "./batcher.ts";
 import type { ElectionDirectory, KnownElection } from "./elections.ts";
 import { timestampOf } from "./timestamp.ts";
 import { checkOpen, checkVoteForm } from "./validation.ts";
 
-export type CastVoteAnswer = MessageInitShape<typeof CastVoteResponseSchema>;
+/** A CastVoteResponse. */
+export interface CastVoteAnswer {
+  readonly voteId: bigint;
+  readonly status: VoteStatus;
+  readonly castAt: { readonly seconds: bigint; readonly nanos: number };
+  readonly recordHash: Uint8Array;
+  readonly revision: number;
+  readonly promise?: PromiseFields;
+}
 
 export interface VoteCasterOptions {
   readonly elections: ElectionDirectory;
@@ -71,9 +74,9 @@ export class VoteCaster {
       // Sealed once: what the batcher may send again is the same bytes under the same token.
       const vote = { voterPseudonym, sealedChoice, requestToken };
       const deadline = started + Math.min(remainingMs, this.#timeoutMs);
-      const result = await this.#batcher.append(election.id, vote, deadline);
+      const recorded = await this.#batcher.append(election, vote, deadline);
       this.#votes.inc({ outcome: "recorded" });
-      return recorded(result);
+      return answerOf(recorded);
     } catch (error) {
       this.#votes.inc({ outcome: outcomeOf(error) });
       throw error;
@@ -97,13 +100,14 @@ function choiceOf(election: KnownElection, { choice }: CastVoteRequest): number 
   return index;
 }
 
-function recorded(result: AppendResult): CastVoteAnswer {
+function answerOf({ result, promise }: RecordedVote): CastVoteAnswer {
   return {
     voteId: result.voteId,
     status: VoteStatus.RECORDED,
     castAt: timestampOf(result.castAtMicros),
     recordHash: result.hash,
     revision: result.revision,
+    ...(promise && { promise }),
   };
 }
 

@@ -42,6 +42,8 @@ export const voteServiceConfig = z.strictObject({
   shard_router: address,
   /** 32 bytes in base64, mode 0600: what pseudonyms are derived from. Never changed while an election is open. */
   voter_secret_file: file,
+  /** 32 bytes in base64, mode 0600: the Ed25519 seed that votes are promised with. Without it there are no promises. */
+  promise_key_file: file.optional(),
   limits,
 });
 export type VoteServiceConfig = z.infer<typeof voteServiceConfig>;

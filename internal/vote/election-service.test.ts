@@ -7,18 +7,22 @@ import {
   ElectionService,
   ElectionState,
   GetElectionRequestSchema,
+  GetPromiseKeyRequestSchema,
   ListElectionsRequestSchema,
 } from "../../gen/ts/psephos/vote/v1/election_pb.js";
 import { CastVoteRequestSchema } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
 import { encodeManifest } from "../ballot/manifest.ts";
-import { testManifest } from "../ballot/test-manifest.ts";
+import { testLogKey, testManifest } from "../ballot/test-manifest.ts";
 import { utf8 } from "../core/bytes.ts";
 import { systemClock } from "../core/clock.ts";
 import { type ErrorKind, ServiceError } from "../core/errors.ts";
 import { electionId } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
+import { verifierKey } from "../tlog/note-verifier.ts";
 import { createElectionService } from "./election-service.ts";
-import { TestVoteService } from "./test-vote-service.ts";
+import { TestVoteService, testPromises } from "./test-vote-service.ts";
+
+const NO_BYTES = new Uint8Array(0);
 
 let services: TestVoteService;
 let service: ReturnType<typeof createElectionService>;
@@ -62,6 +66,36 @@ async function refusalOf(answer: Promise<unknown>): Promise<ServiceError> {
   if (error instanceof ServiceError) return error;
   throw new Error("it was not refused with a ServiceError", { cause: error });
 }
+
+describe("promises", () => {
+  const request = create(GetPromiseKeyRequestSchema);
+
+  test("GetPromiseKey answers the key that a manifest may name", async () => {
+    const { publicKey } = await service.getPromiseKey(request, context);
+    expect(testPromises().key).toBe(verifierKey("psephos.test/test-1/promise", 1, publicKey ?? NO_BYTES));
+    await createElection(encodeManifest(testManifest({ promises: testPromises() })));
+  });
+
+  test("a manifest with another key is refused, and stores nothing", async () => {
+    const key = testLogKey("psephos.test/test-1/promise", "another's");
+    const manifest = testManifest({ promises: { key, delaySeconds: 60 } });
+    const { reason, fields } = await refusalOf(createElection(encodeManifest(manifest)));
+    expect([reason, fields.map(({ field }) => field)]).toEqual([
+      "INVALID_MANIFEST",
+      ["manifest.promise_key"],
+    ]);
+    expect((await refusalOf(getElection("test-1"))).kind).toBe("not-found");
+  });
+
+  test("a service without a key says so, and creates no election that needs one", async () => {
+    const { promiseKey: _, ...others } = services;
+    service = createElectionService({ ...others, timeoutMs: 1_000, clock: systemClock });
+    const answer = async () => service.getPromiseKey(request, context);
+    expect(await refusalOf(answer())).toMatchObject({ kind: "not-found", reason: "NO_PROMISE_KEY" });
+    const manifest = encodeManifest(testManifest({ promises: testPromises() }));
+    expect((await refusalOf(createElection(manifest))).reason).toBe("INVALID_MANIFEST");
+  });
+});
 
 describe("CreateElection", () => {
   test("stores the manifest's bytes and answers with what they fix", async () => {

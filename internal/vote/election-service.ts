@@ -13,11 +13,13 @@ import {
   ElectionState,
 } from "../../gen/ts/psephos/vote/v1/election_pb.js";
 import { type Manifest, parseManifest } from "../ballot/manifest.ts";
+import { manifestProblem, manifestRefusal } from "../ballot/manifest-json.ts";
 import { ChoiceSealer } from "../ballot/sealing.ts";
 import type { Clock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
 import { sha256 } from "../core/sha256.ts";
 import { type ElectionDirectory, storedManifest } from "./elections.ts";
+import type { PromiseKey } from "./promise-key.ts";
 import { askRouter, OUTAGE_RETRY_MS, type ShardRouter } from "./shard-router.ts";
 import { timestampOf } from "./timestamp.ts";
 import { checkElectionId } from "./validation.ts";
@@ -28,6 +30,8 @@ export interface ElectionServiceOptions {
     "createElection" | "getElection" | "listElections" | "closeElection" | "heads"
   >;
   readonly elections: ElectionDirectory;
+  /** Without one, no election can be created that promises anything. */
+  readonly promiseKey?: PromiseKey | undefined;
   /** How long a call may take whose caller gave no earlier deadline. */
   readonly timeoutMs: number;
   readonly clock: Clock;
@@ -45,7 +49,7 @@ interface CallLimits {
 const COUNTED_AT_ONCE = 8;
 
 export function createElectionService(options: ElectionServiceOptions): ServiceImpl<typeof ElectionService> {
-  const { router, elections, clock } = options;
+  const { router, elections, promiseKey, clock } = options;
 
   const limits = ({ signal, timeoutMs }: HandlerContext): CallLimits => ({
     signal,
@@ -68,7 +72,9 @@ export function createElectionService(options: ElectionServiceOptions): ServiceI
   return {
     async createElection(request, context) {
       const call = limits(context);
-      await checkTallyKey(parseManifest(request.manifest), clock);
+      const manifest = parseManifest(request.manifest);
+      checkPromiseKey(manifest, promiseKey);
+      await checkTallyKey(manifest, clock);
       return askRouter(async () => {
         const { election } = await router.createElection({ manifest: request.manifest }, call);
         if (election !== undefined) await elections.learn(election);
@@ -108,7 +114,20 @@ export function createElectionService(options: ElectionServiceOptions): ServiceI
         return { election: await withVotes(election, call) };
       });
     },
+
+    async getPromiseKey() {
+      if (promiseKey !== undefined) return { publicKey: promiseKey.publicKey };
+      throw new ServiceError("not-found", "this deployment makes no promises", { reason: "NO_PROMISE_KEY" });
+    },
   };
+}
+
+/** A promise that nobody can make would be missed by the first voter, when the manifest can no longer be put right. */
+function checkPromiseKey(manifest: Manifest, promiseKey: PromiseKey | undefined): void {
+  if (manifest.promises === undefined || promiseKey?.signerFor(manifest) !== undefined) return;
+  throw manifestRefusal([
+    manifestProblem(["promise_key"], "is not the key that this deployment promises with"),
+  ]);
 }
 
 /** A key of 32 bytes can still be one that X25519 makes no secret with (RFC 7748 section 6.1). */
@@ -116,12 +135,7 @@ async function checkTallyKey(manifest: Manifest, clock: Clock): Promise<void> {
   try {
     await ChoiceSealer.create({ manifest, clock });
   } catch (error) {
-    const description = "is not a usable X25519 public key";
-    throw new ServiceError("invalid-argument", `manifest.tally_key: ${description}`, {
-      reason: "INVALID_MANIFEST",
-      fields: [{ field: "manifest.tally_key", description }],
-      cause: error,
-    });
+    throw manifestRefusal([manifestProblem(["tally_key"], "is not a usable X25519 public key")], error);
   }
 }
 

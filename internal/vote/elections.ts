@@ -8,6 +8,8 @@ import { ServiceError } from "../core/errors.ts";
 import { type ElectionId, electionId } from "../core/ids.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { overloaded } from "./append-outcome.ts";
+import type { PromiseKey } from "./promise-key.ts";
+import type { PromiseSigner } from "./promise-signer.ts";
 import { type ShardRouter, unknownElection, upstreamError } from "./shard-router.ts";
 import type { VotingPeriod } from "./validation.ts";
 
@@ -19,12 +21,16 @@ export interface KnownElection extends VotingPeriod {
   readonly choices: ReadonlyMap<string, number>;
   readonly voterKey: VoterKey;
   readonly sealer: ChoiceSealer;
+  /** Undefined in an election whose manifest promises nothing, or names another key than this service has. */
+  readonly promises: PromiseSigner | undefined;
 }
 
 export interface ElectionDirectoryOptions {
   readonly router: Pick<ShardRouter, "getElection">;
   /** The deployment's voter secret: 32 bytes. */
   readonly voterSecret: Uint8Array;
+  /** Without one, no election gets promises. */
+  readonly promiseKey?: PromiseKey | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -60,6 +66,7 @@ const MAX_LOOKUPS = 100;
 export class ElectionDirectory {
   readonly #router: Pick<ShardRouter, "getElection">;
   readonly #voterSecret: Uint8Array;
+  readonly #promiseKey: PromiseKey | undefined;
   readonly #clock: Clock;
   readonly #logger: Logger;
   /** The one read longest ago first, which is the one to forget. */
@@ -68,9 +75,10 @@ export class ElectionDirectory {
   readonly #unknown = new Map<ElectionId, number>();
   readonly #lookups = new Map<ElectionId, Promise<KnownElection>>();
 
-  constructor({ router, voterSecret, clock, logger }: ElectionDirectoryOptions) {
+  constructor({ router, voterSecret, promiseKey, clock, logger }: ElectionDirectoryOptions) {
     this.#router = router;
     this.#voterSecret = voterSecret;
+    this.#promiseKey = promiseKey;
     this.#clock = clock;
     this.#logger = logger;
   }
@@ -171,7 +179,21 @@ export class ElectionDirectory {
       choices: choiceIndex(manifest),
       voterKey: VoterKey.derive(this.#voterSecret, hash),
       sealer: await ChoiceSealer.create({ manifest, clock: this.#clock }),
+      promises: this.#promises(manifest),
     };
+  }
+
+  /** Votes are worth more than promises: where the key is not the one that voters know, they are taken without. */
+  #promises(manifest: Manifest): PromiseSigner | undefined {
+    const signer = this.#promiseKey?.signerFor(manifest);
+    if (manifest.promises !== undefined && signer === undefined) {
+      const election = manifest.electionId;
+      this.#logger.error(
+        { election },
+        "votes get no promises: the manifest's promise_key is not this service's",
+      );
+    }
+    return signer;
   }
 }
 

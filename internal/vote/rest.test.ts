@@ -2,8 +2,11 @@ import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { testManifest } from "../ballot/test-manifest.ts";
 import { ServiceError } from "../core/errors.ts";
+import { electionId, voteIdOf } from "../core/ids.ts";
+import { parsePromise, verifyPromise } from "../receipt/promise.ts";
+import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { castOverRest } from "./rest.ts";
-import { TestVoteService } from "./test-vote-service.ts";
+import { TestVoteService, testPromises } from "./test-vote-service.ts";
 
 const GOOD = { election_id: "test-1", voter_id: "voter-1", candidate_id: "a" };
 
@@ -30,6 +33,17 @@ test("a vote is recorded and gets its number", async () => {
   const reply = await post(GOOD);
   expect(reply).toEqual({ status: 201, body: { vote_id: expect.any(Number), status: "recorded" } });
   expect(Number.isSafeInteger(reply.body.vote_id)).toBe(true);
+});
+
+test("in an election with promises, the answer has the promise as a file", async () => {
+  const promises = testPromises("test-2");
+  services.router.add(testManifest({ electionId: electionId("test-2"), promises }));
+  const { body } = await post({ ...GOOD, election_id: "test-2" });
+  const promise = parsePromise(body.promise ?? "");
+  const verified = verifyPromise({ promise, key: NoteVerifier.parse(promises.key) });
+  expect(verified).toMatchObject({ electionId: "test-2", delaySeconds: 60, batchSize: 1 });
+  const { shard, sequence } = verified.entry;
+  expect(body.vote_id).toBe(voteIdOf(shard, sequence, 16));
 });
 
 test("with an Idempotency-Key the same call gets the same answer, without one it is a second vote", async () => {

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { CastVoteRequestSchema } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
 import { type FieldViolation, invalidField } from "../core/errors.ts";
+import { promiseFile } from "../receipt/promise.ts";
 import type { VoteCaster } from "./cast.ts";
 import { idProblem, invalidFields } from "./validation.ts";
 
@@ -24,13 +25,18 @@ export interface RestCall {
 
 export interface RestReply {
   readonly status: 201;
-  readonly body: { readonly vote_id: number; readonly status: "recorded" };
+  readonly body: {
+    readonly vote_id: number;
+    readonly status: "recorded";
+    /** The promise as a file, in an election with promises. */
+    readonly promise?: string;
+  };
 }
 
 /** Records the vote that the call describes. Rejects with a ServiceError. */
 export async function castOverRest(caster: VoteCaster, call: RestCall): Promise<RestReply> {
   const fields = voteFields(call.body);
-  const { voteId } = await caster.cast(
+  const { voteId, promise } = await caster.cast(
     create(CastVoteRequestSchema, {
       electionId: fields.election_id,
       voterId: fields.voter_id,
@@ -39,7 +45,8 @@ export async function castOverRest(caster: VoteCaster, call: RestCall): Promise<
     }),
   );
   // Vote ids stay below 2^53 (core/ids.ts), so that JSON's numbers hold them.
-  return { status: 201, body: { vote_id: Number(voteId), status: "recorded" } };
+  const body = { vote_id: Number(voteId), status: "recorded" } as const;
+  return { status: 201, body: promise ? { ...body, promise: promiseFile(promise) } : body };
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   type CastVotesResponse,
   CastVotesResponseSchema,
   GetVoteRequestSchema,
+  VotePromiseSchema,
   VoteService,
   VoteStatus,
 } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
@@ -19,15 +20,18 @@ import { encodeManifest } from "../ballot/manifest.ts";
 import { ChoiceOpener } from "../ballot/opening.ts";
 import { sealAsClient } from "../ballot/sealing.ts";
 import { generateTallyKeyPair } from "../ballot/tally-key.ts";
-import { testManifest } from "../ballot/test-manifest.ts";
-import { toHex } from "../core/bytes.ts";
+import { testLogKey, testManifest } from "../ballot/test-manifest.ts";
+import { decodeUtf8, toHex } from "../core/bytes.ts";
 import { ServiceError } from "../core/errors.ts";
-import { electionId } from "../core/ids.ts";
+import { electionId, positionOf, voteId } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
-import { TestVoteService } from "./test-vote-service.ts";
+import { parsePromise, promiseFile, verifyPromise } from "../receipt/promise.ts";
+import { NoteVerifier } from "../tlog/note-verifier.ts";
+import { TestVoteService, testPromises } from "./test-vote-service.ts";
 import { createVoteService } from "./vote-service.ts";
 
 const ELECTION = electionId("test-1");
+const NO_BYTES = new Uint8Array(0);
 
 let services: TestVoteService;
 let service: ReturnType<typeof createVoteService>;
@@ -104,6 +108,63 @@ async function castAll(
   }
   return answers;
 }
+
+describe("promises", () => {
+  const id = electionId("promising");
+  const key = NoteVerifier.parse(testPromises(id).key);
+
+  /** What the answer promises, verified. */
+  function promised({ promise }: Awaited<ReturnType<typeof cast>>) {
+    if (promise === undefined) throw new Error("there is no promise");
+    const fields = create(VotePromiseSchema, promise);
+    return verifyPromise({ promise: parsePromise(promiseFile(fields)), key });
+  }
+
+  test("an answer promises its vote's entry; its repetition does so again, an older promise stands", async () => {
+    const manifest = services.router.add(testManifest({ electionId: id, promises: testPromises(id) }));
+    const answer = await cast({ electionId: id });
+    const { entry, issuedAt, dueAt, manifestHash } = promised(answer);
+    const { shard, sequence } = positionOf(voteId(answer.voteId ?? 0n), 16);
+    expect({ ...entry, recordHash: toHex(entry.recordHash) }).toEqual({
+      ...{ type: "vote", shard, sequence },
+      recordHash: toHex(answer.recordHash ?? new Uint8Array(0)),
+    });
+    expect(toHex(manifestHash)).toBe(toHex(sha256(encodeManifest(manifest))));
+    expect(dueAt).toBe(issuedAt + 60_000_000);
+    expect(Math.abs(issuedAt / 1_000 - Date.now())).toBeLessThan(60_000);
+
+    const again = promised(await cast({ electionId: id }));
+    expect(again.entry).toEqual(entry);
+    expect(again.issuedAt).toBeGreaterThanOrEqual(issuedAt);
+  });
+
+  test("a stream's votes share the signature of their batch", async () => {
+    services.router.add(testManifest({ electionId: id, promises: testPromises(id) }));
+    const answers = await castAll(Array.from({ length: 40 }, (_, i) => numbered(i, { electionId: id })));
+    const votes = [...answers.values()].flatMap(({ case: kind, value }) => (kind === "vote" ? [value] : []));
+    expect(votes).toHaveLength(40);
+    const statements = new Set(votes.map(({ promise }) => decodeUtf8(promise?.statement ?? NO_BYTES)));
+    expect(statements.size).toBe(services.router.batches.length);
+    const [first] = votes;
+    expect(first && promised(first).batchSize).toBeGreaterThan(1);
+  });
+
+  test("there is none in an election without them, nor in what GetVote answers", async () => {
+    services.router.add(testManifest({ electionId: id, promises: testPromises(id) }));
+    expect(await cast()).not.toHaveProperty("promise");
+    const { voteId = 0n } = await cast({ electionId: id });
+    const request = create(GetVoteRequestSchema, { electionId: id, voteId });
+    const { vote } = await service.getVote(request, contextOf("getVote"));
+    expect(vote).not.toHaveProperty("promise");
+  });
+
+  test("with another key in the manifest, votes are taken without, and an operator is told", async () => {
+    const other = testLogKey(`psephos.test/${id}/promise`, "another's");
+    services.router.add(testManifest({ electionId: id, promises: { key: other, delaySeconds: 60 } }));
+    expect(await cast({ electionId: id })).not.toHaveProperty("promise");
+    expect(services.log.filter((line) => line.includes("promise_key is not this service's"))).toHaveLength(1);
+  });
+});
 
 describe("CastVote", () => {
   test("a vote is recorded under a pseudonym, and its choice opens with the tally key alone", async () => {

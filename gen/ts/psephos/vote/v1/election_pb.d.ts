@@ -221,6 +221,41 @@ export declare type CloseElectionResponse = Message<"psephos.vote.v1.CloseElecti
 export declare const CloseElectionResponseSchema: GenMessage<CloseElectionResponse>;
 
 /**
+ * GetPromiseKeyRequest asks for the promise key.
+ *
+ * @generated from message psephos.vote.v1.GetPromiseKeyRequest
+ */
+export declare type GetPromiseKeyRequest = Message<"psephos.vote.v1.GetPromiseKeyRequest"> & {
+};
+
+/**
+ * Describes the message psephos.vote.v1.GetPromiseKeyRequest.
+ * Use `create(GetPromiseKeyRequestSchema)` to create a new message.
+ */
+export declare const GetPromiseKeyRequestSchema: GenMessage<GetPromiseKeyRequest>;
+
+/**
+ * GetPromiseKeyResponse is the promise key. A manifest has it as a verifier key, whose name is the log's origin and
+ * "/promise".
+ *
+ * @generated from message psephos.vote.v1.GetPromiseKeyResponse
+ */
+export declare type GetPromiseKeyResponse = Message<"psephos.vote.v1.GetPromiseKeyResponse"> & {
+  /**
+   * An Ed25519 public key (RFC 8032): 32 bytes.
+   *
+   * @generated from field: bytes public_key = 1;
+   */
+  publicKey: Uint8Array;
+};
+
+/**
+ * Describes the message psephos.vote.v1.GetPromiseKeyResponse.
+ * Use `create(GetPromiseKeyResponseSchema)` to create a new message.
+ */
+export declare const GetPromiseKeyResponseSchema: GenMessage<GetPromiseKeyResponse>;
+
+/**
  * ElectionState is where an election stands.
  *
  * @generated from enum psephos.vote.v1.ElectionState
@@ -269,7 +304,8 @@ export declare const ElectionService: GenService<{
   /**
    * CreateElection fixes an election by its manifest. Repeating it with the same bytes is success.
    *
-   * Errors: INVALID_ARGUMENT (every problem of the manifest is listed), ALREADY_EXISTS (the id has another manifest).
+   * Errors: INVALID_ARGUMENT (every problem of the manifest is listed, a promise_key that is not this deployment's
+   * too), ALREADY_EXISTS (the id has another manifest).
    *
    * @generated from rpc psephos.vote.v1.ElectionService.CreateElection
    */
@@ -307,6 +343,18 @@ export declare const ElectionService: GenService<{
     methodKind: "unary";
     input: typeof CloseElectionRequestSchema;
     output: typeof CloseElectionResponseSchema;
+  },
+  /**
+   * GetPromiseKey returns the key that this deployment promises votes with, for the manifest of an election to come.
+   *
+   * Errors: NOT_FOUND with reason NO_PROMISE_KEY (it makes no promises).
+   *
+   * @generated from rpc psephos.vote.v1.ElectionService.GetPromiseKey
+   */
+  getPromiseKey: {
+    methodKind: "unary";
+    input: typeof GetPromiseKeyRequestSchema;
+    output: typeof GetPromiseKeyResponseSchema;
   },
 }>;
 

@@ -110,6 +110,14 @@ export declare type CastVoteResponse = Message<"psephos.vote.v1.CastVoteResponse
    * @generated from field: uint32 revision = 5;
    */
   revision: number;
+
+  /**
+   * That the vote will be in the log in time. Unset in an election whose manifest names no promise_key, and in what
+   * GetVote answers.
+   *
+   * @generated from field: psephos.vote.v1.VotePromise promise = 6;
+   */
+  promise?: VotePromise | undefined;
 };
 
 /**
@@ -117,6 +125,49 @@ export declare type CastVoteResponse = Message<"psephos.vote.v1.CastVoteResponse
  * Use `create(CastVoteResponseSchema)` to create a new message.
  */
 export declare const CastVoteResponseSchema: GenMessage<CastVoteResponse>;
+
+/**
+ * VotePromise is a signed statement that a vote's entry will be in the election's log within the time that its manifest
+ * says. The vote belongs to a batch, and the statement covers the root of the batch's tree. What is to be kept is the
+ * text file that docs/spec.md, "Promise", makes of these fields.
+ *
+ * @generated from message psephos.vote.v1.VotePromise
+ */
+export declare type VotePromise = Message<"psephos.vote.v1.VotePromise"> & {
+  /**
+   * The entry that will be in the log: type, shard, sequence and record hash, 43 bytes.
+   *
+   * @generated from field: bytes entry = 1;
+   */
+  entry: Uint8Array;
+
+  /**
+   * Its place in the batch.
+   *
+   * @generated from field: uint64 index = 2;
+   */
+  index: bigint;
+
+  /**
+   * Its inclusion proof in the batch's tree (RFC 6962): hashes of 32 bytes, leaf's sibling first.
+   *
+   * @generated from field: repeated bytes proof = 3;
+   */
+  proof: Uint8Array[];
+
+  /**
+   * What is signed: a note (c2sp.org/signed-note), UTF-8, the same for all votes of the batch.
+   *
+   * @generated from field: bytes statement = 4;
+   */
+  statement: Uint8Array;
+};
+
+/**
+ * Describes the message psephos.vote.v1.VotePromise.
+ * Use `create(VotePromiseSchema)` to create a new message.
+ */
+export declare const VotePromiseSchema: GenMessage<VotePromise>;
 
 /**
  * CastVotesRequest is one vote of a stream.
@@ -290,7 +341,8 @@ export declare const VoteStatusSchema: GenEnum<VoteStatus>;
  */
 export declare const VoteService: GenService<{
   /**
-   * CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again.
+   * CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again, with a
+   * promise of its own.
    *
    * Errors: NOT_FOUND (no such election), INVALID_ARGUMENT (the field is named), FAILED_PRECONDITION (before opening
    * or after closing), ALREADY_EXISTS with reason ALREADY_VOTED, RESOURCE_EXHAUSTED and UNAVAILABLE with a retry

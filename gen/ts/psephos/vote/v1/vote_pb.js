@@ -10,7 +10,7 @@ import { file_google_rpc_status } from "../../../google/rpc/status_pb.js";
  * Describes the file psephos/vote/v1/vote.proto.
  */
 export const file_psephos_vote_v1_vote = /*@__PURE__*/
-  fileDesc("Chpwc2VwaG9zL3ZvdGUvdjEvdm90ZS5wcm90bxIPcHNlcGhvcy52b3RlLnYxIocBCg9DYXN0Vm90ZVJlcXVlc3QSEwoLZWxlY3Rpb25faWQYASABKAkSEAoIdm90ZXJfaWQYAiABKAkSEgoKcmVxdWVzdF9pZBgDIAEoCRIWCgxjYW5kaWRhdGVfaWQYBCABKAlIABIXCg1zZWFsZWRfY2hvaWNlGAUgASgMSABCCAoGY2hvaWNlIqQBChBDYXN0Vm90ZVJlc3BvbnNlEg8KB3ZvdGVfaWQYASABKAQSKwoGc3RhdHVzGAIgASgOMhsucHNlcGhvcy52b3RlLnYxLlZvdGVTdGF0dXMSKwoHY2FzdF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLcmVjb3JkX2hhc2gYBCABKAwSEAoIcmV2aXNpb24YBSABKA0iTgoQQ2FzdFZvdGVzUmVxdWVzdBIKCgJpZBgBIAEoBBIuCgR2b3RlGAIgASgLMiAucHNlcGhvcy52b3RlLnYxLkNhc3RWb3RlUmVxdWVzdCKCAQoRQ2FzdFZvdGVzUmVzcG9uc2USCgoCaWQYASABKAQSMQoEdm90ZRgCIAEoCzIhLnBzZXBob3Mudm90ZS52MS5DYXN0Vm90ZVJlc3BvbnNlSAASIwoFZXJyb3IYAyABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAQgkKB291dGNvbWUiNgoOR2V0Vm90ZVJlcXVlc3QSEwoLZWxlY3Rpb25faWQYASABKAkSDwoHdm90ZV9pZBgCIAEoBCJjCg9HZXRWb3RlUmVzcG9uc2USLwoEdm90ZRgBIAEoCzIhLnBzZXBob3Mudm90ZS52MS5DYXN0Vm90ZVJlc3BvbnNlEg0KBXNoYXJkGAIgASgNEhAKCHNlcXVlbmNlGAMgASgEKlsKClZvdGVTdGF0dXMSGwoXVk9URV9TVEFUVVNfVU5TUEVDSUZJRUQQABIYChRWT1RFX1NUQVRVU19SRUNPUkRFRBABEhYKElZPVEVfU1RBVFVTX1NFQUxFRBACMoQCCgtWb3RlU2VydmljZRJPCghDYXN0Vm90ZRIgLnBzZXBob3Mudm90ZS52MS5DYXN0Vm90ZVJlcXVlc3QaIS5wc2VwaG9zLnZvdGUudjEuQ2FzdFZvdGVSZXNwb25zZRJWCglDYXN0Vm90ZXMSIS5wc2VwaG9zLnZvdGUudjEuQ2FzdFZvdGVzUmVxdWVzdBoiLnBzZXBob3Mudm90ZS52MS5DYXN0Vm90ZXNSZXNwb25zZSgBMAESTAoHR2V0Vm90ZRIfLnBzZXBob3Mudm90ZS52MS5HZXRWb3RlUmVxdWVzdBogLnBzZXBob3Mudm90ZS52MS5HZXRWb3RlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_google_rpc_status]);
+  fileDesc("Chpwc2VwaG9zL3ZvdGUvdjEvdm90ZS5wcm90bxIPcHNlcGhvcy52b3RlLnYxIocBCg9DYXN0Vm90ZVJlcXVlc3QSEwoLZWxlY3Rpb25faWQYASABKAkSEAoIdm90ZXJfaWQYAiABKAkSEgoKcmVxdWVzdF9pZBgDIAEoCRIWCgxjYW5kaWRhdGVfaWQYBCABKAlIABIXCg1zZWFsZWRfY2hvaWNlGAUgASgMSABCCAoGY2hvaWNlItMBChBDYXN0Vm90ZVJlc3BvbnNlEg8KB3ZvdGVfaWQYASABKAQSKwoGc3RhdHVzGAIgASgOMhsucHNlcGhvcy52b3RlLnYxLlZvdGVTdGF0dXMSKwoHY2FzdF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLcmVjb3JkX2hhc2gYBCABKAwSEAoIcmV2aXNpb24YBSABKA0SLQoHcHJvbWlzZRgGIAEoCzIcLnBzZXBob3Mudm90ZS52MS5Wb3RlUHJvbWlzZSJNCgtWb3RlUHJvbWlzZRINCgVlbnRyeRgBIAEoDBINCgVpbmRleBgCIAEoBBINCgVwcm9vZhgDIAMoDBIRCglzdGF0ZW1lbnQYBCABKAwiTgoQQ2FzdFZvdGVzUmVxdWVzdBIKCgJpZBgBIAEoBBIuCgR2b3RlGAIgASgLMiAucHNlcGhvcy52b3RlLnYxLkNhc3RWb3RlUmVxdWVzdCKCAQoRQ2FzdFZvdGVzUmVzcG9uc2USCgoCaWQYASABKAQSMQoEdm90ZRgCIAEoCzIhLnBzZXBob3Mudm90ZS52MS5DYXN0Vm90ZVJlc3BvbnNlSAASIwoFZXJyb3IYAyABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAQgkKB291dGNvbWUiNgoOR2V0Vm90ZVJlcXVlc3QSEwoLZWxlY3Rpb25faWQYASABKAkSDwoHdm90ZV9pZBgCIAEoBCJjCg9HZXRWb3RlUmVzcG9uc2USLwoEdm90ZRgBIAEoCzIhLnBzZXBob3Mudm90ZS52MS5DYXN0Vm90ZVJlc3BvbnNlEg0KBXNoYXJkGAIgASgNEhAKCHNlcXVlbmNlGAMgASgEKlsKClZvdGVTdGF0dXMSGwoXVk9URV9TVEFUVVNfVU5TUEVDSUZJRUQQABIYChRWT1RFX1NUQVRVU19SRUNPUkRFRBABEhYKElZPVEVfU1RBVFVTX1NFQUxFRBACMoQCCgtWb3RlU2VydmljZRJPCghDYXN0Vm90ZRIgLnBzZXBob3Mudm90ZS52MS5DYXN0Vm90ZVJlcXVlc3QaIS5wc2VwaG9zLnZvdGUudjEuQ2FzdFZvdGVSZXNwb25zZRJWCglDYXN0Vm90ZXMSIS5wc2VwaG9zLnZvdGUudjEuQ2FzdFZvdGVzUmVxdWVzdBoiLnBzZXBob3Mudm90ZS52MS5DYXN0Vm90ZXNSZXNwb25zZSgBMAESTAoHR2V0Vm90ZRIfLnBzZXBob3Mudm90ZS52MS5HZXRWb3RlUmVxdWVzdBogLnBzZXBob3Mudm90ZS52MS5HZXRWb3RlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_google_rpc_status]);
 
 /**
  * Describes the message psephos.vote.v1.CastVoteRequest.
@@ -27,32 +27,39 @@ export const CastVoteResponseSchema = /*@__PURE__*/
   messageDesc(file_psephos_vote_v1_vote, 1);
 
 /**
+ * Describes the message psephos.vote.v1.VotePromise.
+ * Use `create(VotePromiseSchema)` to create a new message.
+ */
+export const VotePromiseSchema = /*@__PURE__*/
+  messageDesc(file_psephos_vote_v1_vote, 2);
+
+/**
  * Describes the message psephos.vote.v1.CastVotesRequest.
  * Use `create(CastVotesRequestSchema)` to create a new message.
  */
 export const CastVotesRequestSchema = /*@__PURE__*/
-  messageDesc(file_psephos_vote_v1_vote, 2);
+  messageDesc(file_psephos_vote_v1_vote, 3);
 
 /**
  * Describes the message psephos.vote.v1.CastVotesResponse.
  * Use `create(CastVotesResponseSchema)` to create a new message.
  */
 export const CastVotesResponseSchema = /*@__PURE__*/
-  messageDesc(file_psephos_vote_v1_vote, 3);
+  messageDesc(file_psephos_vote_v1_vote, 4);
 
 /**
  * Describes the message psephos.vote.v1.GetVoteRequest.
  * Use `create(GetVoteRequestSchema)` to create a new message.
  */
 export const GetVoteRequestSchema = /*@__PURE__*/
-  messageDesc(file_psephos_vote_v1_vote, 4);
+  messageDesc(file_psephos_vote_v1_vote, 5);
 
 /**
  * Describes the message psephos.vote.v1.GetVoteResponse.
  * Use `create(GetVoteResponseSchema)` to create a new message.
  */
 export const GetVoteResponseSchema = /*@__PURE__*/
-  messageDesc(file_psephos_vote_v1_vote, 5);
+  messageDesc(file_psephos_vote_v1_vote, 6);
 
 /**
  * Describes the enum psephos.vote.v1.VoteStatus.
