@@ -1,7 +1,4 @@
-import { join } from "node:path";
-import { cacheFolder } from "./cache.ts";
-import { FileLock } from "./lock.ts";
-import { buildWithGo, onPath, summary } from "./outside-program.ts";
+import { buildOnce, type GetOptions, onPath, summary } from "./outside-program.ts";
 import { runProgram } from "./run-program.ts";
 
 /** S3 servers that this project is run against. No two of them keep Object Lock's rules alike. */
@@ -22,7 +19,7 @@ interface Source {
   readonly version: string;
   /** In the output of `--version`: that it is this program, and its version. */
   readonly sign: RegExp;
-  /** On two cores. */
+  /** How long it takes to build on two cores. */
   readonly minutes: string;
 }
 
@@ -44,22 +41,12 @@ const SOURCES: Readonly<Record<S3Implementation, Source>> = {
   },
 };
 
-/** A Go build on one slow core, with 1.6 GB of modules over a slow line. */
-const LIMIT_MS = 1_800_000;
-
-export interface FindS3Options {
-  /** Hears of what takes long. */
-  readonly progress?: ((message: string) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** Finds an S3 server, or builds one: its environment variable, PATH, what an earlier run built, Go. */
 export async function findS3Server(
   implementation: S3Implementation,
-  options: FindS3Options = {},
+  options: GetOptions = {},
 ): Promise<S3Program> {
-  const { progress = () => {}, signal } = options;
-  const { variable, version } = SOURCES[implementation];
+  const { variable, module, version, minutes } = SOURCES[implementation];
   const chosen = process.env[variable];
   if (chosen) {
     const server = await usable(implementation, chosen);
@@ -67,41 +54,15 @@ export async function findS3Server(
       throw new Error(`${variable}: ${chosen} is no ${implementation} that runs here`);
     return server;
   }
-  // The version is part of the name: the program does not say it.
-  const cached = join(cacheFolder(), `${implementation}-${version}-${process.platform}-${process.arch}`);
-  const find = async () =>
-    (await usable(implementation, await onPath(implementation))) ??
-    (await usable(implementation, cached, version));
-  const found = await find();
-  if (found !== undefined) return found;
-
-  const waiting = () => progress(`another run is building ${implementation}; waiting for it`);
-  using _lock = await FileLock.acquire(`${cached}.lock`, waiting, signal);
-  return (await find()) ?? (await build(implementation, cached, { progress, signal }));
-}
-
-async function build(
-  implementation: S3Implementation,
-  cached: string,
-  { progress, signal }: { progress: (message: string) => void; signal: AbortSignal | undefined },
-): Promise<S3Program> {
-  const { variable, module, version, minutes } = SOURCES[implementation];
-  const onBuild = () =>
-    progress(`building ${implementation} ${version} with Go, once for this machine (about ${minutes})`);
+  const installed = await usable(implementation, await onPath(implementation));
+  if (installed !== undefined) return installed;
   let reason = "what was built does not run here";
   try {
-    const program = await buildWithGo({
-      module: `${module}@${version}`,
-      program: implementation,
-      cached,
-      onBuild,
-      timeoutMs: LIMIT_MS,
-      signal,
-    });
+    const program = await buildOnce({ name: implementation, module, version, minutes }, options);
     const server = await usable(implementation, program, version);
     if (server !== undefined) return server;
   } catch (error) {
-    signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
     reason = summary(error);
   }
   throw new Error(

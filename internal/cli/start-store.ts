@@ -3,8 +3,8 @@ import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { type ChosenStore, describeChosenStore, readChosenStore } from "../../deploy/local/chosen-store.ts";
 import type { EvidenceStoreChoice } from "../../deploy/local/local-evidence.ts";
+import type { GetOptions } from "../../deploy/local/outside-program.ts";
 import {
-  type FindS3Options,
   findS3Server,
   S3_IMPLEMENTATIONS,
   type S3Implementation,
@@ -75,7 +75,7 @@ export interface ResolvedStore {
 export async function resolveStore(
   home: string,
   wish: StoreWish | undefined,
-  options: FindS3Options,
+  options: GetOptions,
 ): Promise<ResolvedStore> {
   const begun = await readChosenStore(home);
   if (begun && wish && !isSame(begun, wish)) {
@@ -117,7 +117,7 @@ function definedOf({ ca, region }: Partial<Bucket>): Partial<Bucket> {
 /** The one that is named, or else the first that can be had. */
 async function findServer(
   implementation: S3Implementation | undefined,
-  options: FindS3Options,
+  options: GetOptions,
 ): Promise<S3Program> {
   const reasons = [];
   for (const candidate of implementation ? [implementation] : S3_IMPLEMENTATIONS) {
