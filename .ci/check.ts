@@ -2,16 +2,18 @@
 // check as it ends, goes on after a failure, and ends with the line "N passed, N failed".
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, join, relative } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { describeGoProgram, findGoProgram } from "../deploy/local/go-programs.ts";
 import { findNatsServer } from "../deploy/local/nats-binary.ts";
 import { postgresBinaries } from "../deploy/local/postgres-binaries.ts";
 import { findS3Server, S3_IMPLEMENTATIONS } from "../deploy/local/s3-binaries.ts";
 import { NODE_FLAGS } from "../deploy/local/service-process.ts";
+import { GENERATED } from "./generated.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 /** In CI nothing may be left out because a program is missing. */
@@ -51,17 +53,33 @@ let failed = 0;
 const only = process.argv.slice(2);
 const wanted = (name: string) => only.length === 0 || only.some((prefix) => name.startsWith(prefix));
 
-// A first run compiles nats-server and two S3 servers, five minutes on two cores: meanwhile what needs no server.
+/** What tests need that not every machine can have. Where it cannot be had, those tests are left out, except in CI. */
+interface Needed {
+  readonly name: string;
+  readonly find: () => Promise<string>;
+  readonly tests: string;
+}
+
+const NEEDED: readonly Needed[] = [
+  { name: "S3 servers", find: findS3Servers, tests: "**/s3-*.test.ts" },
+  { name: "log checkers in Go", find: findCheckers, tests: "**/outside-checkers.test.ts" },
+];
+
+// A first run compiles nats-server, two S3 servers and more, minutes on two cores: meanwhile what needs no server.
 const servers = wanted("integration") ? outsidePrograms() : undefined;
-const s3Servers = wanted("integration") ? findS3Servers() : undefined;
-for (const found of [servers, s3Servers]) found?.catch(() => {}); // A failure is reported when its turn comes.
+const others = servers === undefined ? [] : NEEDED.map((needed) => ({ ...needed, found: needed.find() }));
+for (const found of [servers, ...others.map((other) => other.found)]) found?.catch(() => {}); // Reported in its turn.
 for (const check of QUICK) if (wanted(check.name)) await report(check);
 if (wanted("unit")) await vitest("unit");
-if (servers !== undefined && s3Servers !== undefined) {
+if (servers !== undefined) {
   const ready = await report({ name: "outside programs", run: () => servers }, CI);
-  const s3Ready = await report({ name: "S3 servers", run: () => s3Servers }, CI);
-  if (!s3Ready && !CI) console.log("skipped: the tests over S3 (s3-*.test.ts), for they need them");
-  if (ready) await vitest("integration", s3Ready ? [] : ["--exclude", "**/s3-*.test.ts"]);
+  const leftOut: string[] = [];
+  for (const { name, found, tests } of others) {
+    if (await report({ name, run: () => found }, CI)) continue;
+    if (!CI) console.log(`skipped: ${tests}, for it needs them`);
+    leftOut.push("--exclude", tests);
+  }
+  if (ready) await vitest("integration", leftOut);
   else if (!CI) console.log("skipped: integration, for it needs them");
 }
 console.log(`${passed} passed, ${failed} failed`);
@@ -102,34 +120,50 @@ async function runProgram(file: string, args: string[]): Promise<string> {
   return output;
 }
 
-/** gen/ is what `npm run generate` makes of proto/: nothing changed by hand, nothing forgotten, nothing left over. */
+/**
+ * gen/ and docs/api.md are what `npm run generate` makes of proto/: nothing changed by hand, nothing forgotten, nothing
+ * left over. Where there is no Go or Python, what they generate is left out, and it says so.
+ */
 async function generatedCode(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "psephos-generated-"));
   try {
-    await runProgram("buf", ["generate", "-o", folder]);
-    const [fresh, committed] = await Promise.all([
-      readTree(join(folder, "gen")),
-      readTree(join(ROOT, "gen")),
-    ]);
-    const names = [...new Set([...fresh.keys(), ...committed.keys()])].sort();
-    const different = names.filter((name) => fresh.get(name) !== committed.get(name));
-    if (different.length > 0) {
-      throw new Error(
-        `\`npm run generate\` changes:\n${different.map((name) => `  gen/${name}`).join("\n")}`,
-      );
+    let files = 0;
+    const different: string[] = [];
+    const leftOut: string[] = [];
+    for (const { name, path, generate } of GENERATED) {
+      try {
+        await generate(folder);
+      } catch (error) {
+        if (CI || path === "gen/ts") throw error;
+        leftOut.push(`\nskipped: ${name}: ${error instanceof Error ? error.message : String(error)}`);
+        continue;
+      }
+      const [fresh, committed] = await Promise.all([readTree(folder, path), readTree(ROOT, path)]);
+      const names = [...new Set([...fresh.keys(), ...committed.keys()])].sort();
+      different.push(...names.filter((file) => fresh.get(file) !== committed.get(file)));
+      files += names.length;
     }
-    return `${names.length} files`;
+    if (different.length > 0) {
+      throw new Error(`\`npm run generate\` changes:\n${different.map((file) => `  ${file}`).join("\n")}`);
+    }
+    return [`${files} files`, ...leftOut].join("");
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function readTree(folder: string): Promise<Map<string, string>> {
-  const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) =>
-    entry.isFile(),
-  );
-  const paths = files.map((entry) => join(entry.parentPath, entry.name));
-  const read = async (path: string) => [path.slice(folder.length + 1), await readFile(path, "utf8")] as const;
+/** The files that `path` is or has below it, by their paths from `root`. */
+async function readTree(root: string, path: string): Promise<Map<string, string>> {
+  const at = await stat(join(root, path)).catch(() => undefined);
+  const below = at?.isDirectory()
+    ? await readdir(join(root, path), { recursive: true, withFileTypes: true })
+    : [];
+  const paths = at?.isFile()
+    ? [path]
+    : below
+        .filter((entry) => entry.isFile())
+        .map((entry) => relative(root, join(entry.parentPath, entry.name)));
+  const read = async (file: string) => [file, await readFile(join(root, file), "utf8")] as const;
   return new Map(await Promise.all(paths.map(read)));
 }
 
@@ -144,6 +178,12 @@ async function outsidePrograms(): Promise<string> {
 async function findS3Servers(): Promise<string> {
   const found = await Promise.all(S3_IMPLEMENTATIONS.map((implementation) => findS3Server(implementation)));
   return found.map(({ implementation, version }) => `${implementation} ${version}`).join(", ");
+}
+
+/** Other people's programs that check a log. The Go toolchain itself builds those of ours. */
+async function findCheckers(): Promise<string> {
+  await findGoProgram("fsck");
+  return `${describeGoProgram("fsck")}, ${(await runProgram("go", ["version"])).trim()}`;
 }
 
 /** Runs a project of vitest.config.ts and counts each of its tests. */
