@@ -35,6 +35,11 @@ export function verifierKey(name: string, algorithm: NoteAlgorithm, publicKey: U
   return `${keyLabel(name, id)}+${toBase64(concat(Uint8Array.of(algorithm), publicKey))}`;
 }
 
+/** What a witness signs of a checkpoint's text (tlog-cosignature, "Ed25519 signed message"). `timestamp`: POSIX seconds. */
+export function cosignedMessage(timestamp: number, text: string): Uint8Array {
+  return utf8(`cosignature/v1\ntime ${timestamp}\n${text}`);
+}
+
 /** A public key that verifies one line of a note: a log's (0x01) or a witness's (0x04). */
 export class NoteVerifier {
   readonly name: string;
@@ -97,7 +102,7 @@ export class NoteVerifier {
     } catch {
       throw this.#refusal("has a timestamp above 2^53 - 1");
     }
-    const message = utf8(`cosignature/v1\ntime ${timestamp}\n${text}`);
+    const message = cosignedMessage(timestamp, text);
     if (!ed25519Verify(signature.subarray(TIMESTAMP_SIZE), message, this.publicKey)) {
       throw this.#refusal("does not verify");
     }
