@@ -9,6 +9,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { describeGoProgram, findGoProgram } from "../deploy/local/go-programs.ts";
+import { findLitewitness } from "../deploy/local/litewitness.fixture.ts";
 import { findNatsServer } from "../deploy/local/nats-binary.ts";
 import { postgresBinaries } from "../deploy/local/postgres-binaries.ts";
 import { findS3Server, S3_IMPLEMENTATIONS } from "../deploy/local/s3-binaries.ts";
@@ -63,6 +64,7 @@ interface Needed {
 const NEEDED: readonly Needed[] = [
   { name: "S3 servers", find: findS3Servers, tests: "**/s3-*.test.ts" },
   { name: "log checkers in Go", find: findCheckers, tests: "**/outside-checkers.test.ts" },
+  { name: "a witness in Go", find: findWitness, tests: "**/litewitness*.test.ts" },
 ];
 
 // A first run compiles nats-server, two S3 servers and more, minutes on two cores: meanwhile what needs no server.
@@ -184,6 +186,12 @@ async function findS3Servers(): Promise<string> {
 async function findCheckers(): Promise<string> {
   await findGoProgram("fsck");
   return `${describeGoProgram("fsck")}, ${(await runProgram("go", ["version"])).trim()}`;
+}
+
+/** A witness that is not ours. */
+async function findWitness(): Promise<string> {
+  await findLitewitness();
+  return describeGoProgram("litewitness");
 }
 
 /** Runs a project of vitest.config.ts and counts each of its tests. */

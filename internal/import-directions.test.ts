@@ -62,6 +62,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "internal/evidence",
     "internal/worm/object-store.ts",
   ],
+  // Observers, who keep files as the Publisher does.
+  "internal/witness": [
+    "internal/core",
+    "internal/tlog",
+    "internal/http",
+    "internal/telemetry",
+    "type internal/publisher/durable-files.ts",
+  ],
   // Fills what the services keep, in their formats. It reads evidence as AuditService does, and serves nobody.
   "internal/restore": [
     "internal/core",
@@ -107,6 +115,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "internal/publisher/directory-lock.ts",
     "internal/publisher/durable-files.ts",
     "internal/restore",
+    "internal/witness",
     "internal/shard/config.ts",
     "internal/shard/placement.ts",
     "deploy/local",

@@ -8,6 +8,9 @@ import { buildOnce, type GetOptions } from "./outside-program.ts";
 const PROGRAMS = {
   /** Checks a whole tlog-tiles log: every entry bundle, every tile, the checkpoint. */
   fsck: { module: "github.com/transparency-dev/tessera/cmd/fsck", version: "v1.0.4", minutes: "a minute" },
+  // torchwood's witness: the server, and what tells it its logs. The newest version that Go 1.26 compiles.
+  litewitness: { module: "filippo.io/torchwood/cmd/litewitness", version: "v0.9.0", minutes: "a minute" },
+  witnessctl: { module: "filippo.io/torchwood/cmd/witnessctl", version: "v0.9.0", minutes: "a minute" },
   // Plugins of buf: gen/go and docs/api.md.
   "protoc-gen-go": {
     module: "google.golang.org/protobuf/cmd/protoc-gen-go",

@@ -15,6 +15,7 @@ import { startCommand } from "./commands/start.ts";
 import { statusCommand } from "./commands/status.ts";
 import { tallyCommand } from "./commands/tally.ts";
 import { verifyCommand } from "./commands/verify.ts";
+import { witnessCommand } from "./commands/witness.ts";
 import { wormCommand } from "./commands/worm.ts";
 import { CliContext } from "./context.ts";
 import { type ExitCode, UnreachableError, UsageError } from "./exit-code.ts";
@@ -90,6 +91,7 @@ export function createProgram({ terminal, stopSignal, exit }: ProgramOptions): C
     queryCommand,
     costCommand,
     wormCommand,
+    witnessCommand,
   ];
   for (const define of commands) define(program, cli);
   return program;

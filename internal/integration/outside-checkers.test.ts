@@ -15,7 +15,7 @@ import { asHash } from "../core/sha256.ts";
 import { PublicHttpServer } from "../publisher/public-http.ts";
 import { signHead } from "../publisher/signed-head.ts";
 import { TEST_KEY, TEST_PREFIX, TestElection } from "../publisher/test-election.ts";
-import { TestDirectories } from "../publisher/test-publisher.ts";
+import { TestDirectories, testClientLimits } from "../publisher/test-publisher.ts";
 
 const TLOGCHECK = fileURLToPath(new URL("../../deploy/checkers/tlogcheck", import.meta.url));
 
@@ -51,7 +51,7 @@ beforeAll(async () => {
   const procedures = { has: () => false, serve: () => Promise.reject(new Error("none is served")) };
   const { logger, publisherMetrics: metrics } = directories;
   const place = { host: "127.0.0.1", port: 0 };
-  const http = { ...place, publisher, procedures, logger, metrics };
+  const http = { ...place, files: publisher, clients: testClientLimits(), procedures, logger, metrics };
   url = `${resources.use(await PublicHttpServer.listen(http)).url}/${log.id}`;
 
   const keyFile = join(directories.root, "log.key");

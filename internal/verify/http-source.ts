@@ -1,5 +1,5 @@
-import { concat } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
+import { readAtMost } from "../core/read-body.ts";
 
 /** Reads what is public, by path; undefined where there is nothing (404). */
 export type PublicSource = (path: string) => Promise<Uint8Array | undefined>;
@@ -87,14 +87,9 @@ async function get(url: URL, timeoutMs: number): Promise<Uint8Array | undefined>
     if (status >= 500 || status === 429) throw new RetryLaterError(response);
     throw new SourceError(`${url}: HTTP status ${status}`);
   }
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for await (const part of response.body ?? []) {
-    length += part.length;
-    if (length > MAX_BYTES) throw new SourceError(`${url}: more than ${MAX_BYTES} bytes`);
-    parts.push(part);
-  }
-  return concat(...parts);
+  const bytes = await readAtMost(response.body, MAX_BYTES);
+  if (!bytes) throw new SourceError(`${url}: more than ${MAX_BYTES} bytes`);
+  return bytes;
 }
 
 /** fetch() wraps what happened: "fetch failed", caused by "connect ECONNREFUSED …". */
