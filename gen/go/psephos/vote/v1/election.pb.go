@@ -529,6 +529,90 @@ func (x *CloseElectionResponse) GetElection() *Election {
 	return nil
 }
 
+// GetPromiseKeyRequest asks for the promise key.
+type GetPromiseKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPromiseKeyRequest) Reset() {
+	*x = GetPromiseKeyRequest{}
+	mi := &file_psephos_vote_v1_election_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPromiseKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPromiseKeyRequest) ProtoMessage() {}
+
+func (x *GetPromiseKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_psephos_vote_v1_election_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPromiseKeyRequest.ProtoReflect.Descriptor instead.
+func (*GetPromiseKeyRequest) Descriptor() ([]byte, []int) {
+	return file_psephos_vote_v1_election_proto_rawDescGZIP(), []int{9}
+}
+
+// GetPromiseKeyResponse is the promise key. A manifest has it as a verifier key, whose name is the log's origin and
+// "/promise".
+type GetPromiseKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// An Ed25519 public key (RFC 8032): 32 bytes.
+	PublicKey     []byte `protobuf:"bytes,1,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPromiseKeyResponse) Reset() {
+	*x = GetPromiseKeyResponse{}
+	mi := &file_psephos_vote_v1_election_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPromiseKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPromiseKeyResponse) ProtoMessage() {}
+
+func (x *GetPromiseKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_psephos_vote_v1_election_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPromiseKeyResponse.ProtoReflect.Descriptor instead.
+func (*GetPromiseKeyResponse) Descriptor() ([]byte, []int) {
+	return file_psephos_vote_v1_election_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetPromiseKeyResponse) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
+}
+
 var File_psephos_vote_v1_election_proto protoreflect.FileDescriptor
 
 const file_psephos_vote_v1_election_proto_rawDesc = "" +
@@ -559,17 +643,22 @@ const file_psephos_vote_v1_election_proto_rawDesc = "" +
 	"\velection_id\x18\x01 \x01(\tR\n" +
 	"electionId\"N\n" +
 	"\x15CloseElectionResponse\x125\n" +
-	"\belection\x18\x01 \x01(\v2\x19.psephos.vote.v1.ElectionR\belection*\x7f\n" +
+	"\belection\x18\x01 \x01(\v2\x19.psephos.vote.v1.ElectionR\belection\"\x16\n" +
+	"\x14GetPromiseKeyRequest\"6\n" +
+	"\x15GetPromiseKeyResponse\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x01 \x01(\fR\tpublicKey*\x7f\n" +
 	"\rElectionState\x12\x1e\n" +
 	"\x1aELECTION_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ELECTION_STATE_OPEN\x10\x01\x12\x1a\n" +
 	"\x16ELECTION_STATE_CLOSING\x10\x02\x12\x19\n" +
-	"\x15ELECTION_STATE_CLOSED\x10\x032\x8e\x03\n" +
+	"\x15ELECTION_STATE_CLOSED\x10\x032\xee\x03\n" +
 	"\x0fElectionService\x12a\n" +
 	"\x0eCreateElection\x12&.psephos.vote.v1.CreateElectionRequest\x1a'.psephos.vote.v1.CreateElectionResponse\x12X\n" +
 	"\vGetElection\x12#.psephos.vote.v1.GetElectionRequest\x1a$.psephos.vote.v1.GetElectionResponse\x12^\n" +
 	"\rListElections\x12%.psephos.vote.v1.ListElectionsRequest\x1a&.psephos.vote.v1.ListElectionsResponse\x12^\n" +
-	"\rCloseElection\x12%.psephos.vote.v1.CloseElectionRequest\x1a&.psephos.vote.v1.CloseElectionResponseB/Z-psephos.example/gen/go/psephos/vote/v1;votev1b\x06proto3"
+	"\rCloseElection\x12%.psephos.vote.v1.CloseElectionRequest\x1a&.psephos.vote.v1.CloseElectionResponse\x12^\n" +
+	"\rGetPromiseKey\x12%.psephos.vote.v1.GetPromiseKeyRequest\x1a&.psephos.vote.v1.GetPromiseKeyResponseB/Z-psephos.example/gen/go/psephos/vote/v1;votev1b\x06proto3"
 
 var (
 	file_psephos_vote_v1_election_proto_rawDescOnce sync.Once
@@ -584,7 +673,7 @@ func file_psephos_vote_v1_election_proto_rawDescGZIP() []byte {
 }
 
 var file_psephos_vote_v1_election_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_psephos_vote_v1_election_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_psephos_vote_v1_election_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_psephos_vote_v1_election_proto_goTypes = []any{
 	(ElectionState)(0),             // 0: psephos.vote.v1.ElectionState
 	(*Election)(nil),               // 1: psephos.vote.v1.Election
@@ -596,11 +685,13 @@ var file_psephos_vote_v1_election_proto_goTypes = []any{
 	(*ListElectionsResponse)(nil),  // 7: psephos.vote.v1.ListElectionsResponse
 	(*CloseElectionRequest)(nil),   // 8: psephos.vote.v1.CloseElectionRequest
 	(*CloseElectionResponse)(nil),  // 9: psephos.vote.v1.CloseElectionResponse
-	(*timestamppb.Timestamp)(nil),  // 10: google.protobuf.Timestamp
+	(*GetPromiseKeyRequest)(nil),   // 10: psephos.vote.v1.GetPromiseKeyRequest
+	(*GetPromiseKeyResponse)(nil),  // 11: psephos.vote.v1.GetPromiseKeyResponse
+	(*timestamppb.Timestamp)(nil),  // 12: google.protobuf.Timestamp
 }
 var file_psephos_vote_v1_election_proto_depIdxs = []int32{
 	0,  // 0: psephos.vote.v1.Election.state:type_name -> psephos.vote.v1.ElectionState
-	10, // 1: psephos.vote.v1.Election.created_at:type_name -> google.protobuf.Timestamp
+	12, // 1: psephos.vote.v1.Election.created_at:type_name -> google.protobuf.Timestamp
 	1,  // 2: psephos.vote.v1.CreateElectionResponse.election:type_name -> psephos.vote.v1.Election
 	1,  // 3: psephos.vote.v1.GetElectionResponse.election:type_name -> psephos.vote.v1.Election
 	1,  // 4: psephos.vote.v1.ListElectionsResponse.elections:type_name -> psephos.vote.v1.Election
@@ -609,12 +700,14 @@ var file_psephos_vote_v1_election_proto_depIdxs = []int32{
 	4,  // 7: psephos.vote.v1.ElectionService.GetElection:input_type -> psephos.vote.v1.GetElectionRequest
 	6,  // 8: psephos.vote.v1.ElectionService.ListElections:input_type -> psephos.vote.v1.ListElectionsRequest
 	8,  // 9: psephos.vote.v1.ElectionService.CloseElection:input_type -> psephos.vote.v1.CloseElectionRequest
-	3,  // 10: psephos.vote.v1.ElectionService.CreateElection:output_type -> psephos.vote.v1.CreateElectionResponse
-	5,  // 11: psephos.vote.v1.ElectionService.GetElection:output_type -> psephos.vote.v1.GetElectionResponse
-	7,  // 12: psephos.vote.v1.ElectionService.ListElections:output_type -> psephos.vote.v1.ListElectionsResponse
-	9,  // 13: psephos.vote.v1.ElectionService.CloseElection:output_type -> psephos.vote.v1.CloseElectionResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
+	10, // 10: psephos.vote.v1.ElectionService.GetPromiseKey:input_type -> psephos.vote.v1.GetPromiseKeyRequest
+	3,  // 11: psephos.vote.v1.ElectionService.CreateElection:output_type -> psephos.vote.v1.CreateElectionResponse
+	5,  // 12: psephos.vote.v1.ElectionService.GetElection:output_type -> psephos.vote.v1.GetElectionResponse
+	7,  // 13: psephos.vote.v1.ElectionService.ListElections:output_type -> psephos.vote.v1.ListElectionsResponse
+	9,  // 14: psephos.vote.v1.ElectionService.CloseElection:output_type -> psephos.vote.v1.CloseElectionResponse
+	11, // 15: psephos.vote.v1.ElectionService.GetPromiseKey:output_type -> psephos.vote.v1.GetPromiseKeyResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -631,7 +724,7 @@ func file_psephos_vote_v1_election_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_psephos_vote_v1_election_proto_rawDesc), len(file_psephos_vote_v1_election_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	ElectionService_GetElection_FullMethodName    = "/psephos.vote.v1.ElectionService/GetElection"
 	ElectionService_ListElections_FullMethodName  = "/psephos.vote.v1.ElectionService/ListElections"
 	ElectionService_CloseElection_FullMethodName  = "/psephos.vote.v1.ElectionService/CloseElection"
+	ElectionService_GetPromiseKey_FullMethodName  = "/psephos.vote.v1.ElectionService/GetPromiseKey"
 )
 
 // ElectionServiceClient is the client API for ElectionService service.
@@ -33,7 +34,8 @@ const (
 type ElectionServiceClient interface {
 	// CreateElection fixes an election by its manifest. Repeating it with the same bytes is success.
 	//
-	// Errors: INVALID_ARGUMENT (every problem of the manifest is listed), ALREADY_EXISTS (the id has another manifest).
+	// Errors: INVALID_ARGUMENT (every problem of the manifest is listed, a promise_key that is not this deployment's
+	// too), ALREADY_EXISTS (the id has another manifest).
 	CreateElection(ctx context.Context, in *CreateElectionRequest, opts ...grpc.CallOption) (*CreateElectionResponse, error)
 	// GetElection returns one election.
 	GetElection(ctx context.Context, in *GetElectionRequest, opts ...grpc.CallOption) (*GetElectionResponse, error)
@@ -41,6 +43,10 @@ type ElectionServiceClient interface {
 	ListElections(ctx context.Context, in *ListElectionsRequest, opts ...grpc.CallOption) (*ListElectionsResponse, error)
 	// CloseElection refuses every later vote and fixes the shards' final sequences. Repeating it is success.
 	CloseElection(ctx context.Context, in *CloseElectionRequest, opts ...grpc.CallOption) (*CloseElectionResponse, error)
+	// GetPromiseKey returns the key that this deployment promises votes with, for the manifest of an election to come.
+	//
+	// Errors: NOT_FOUND with reason NO_PROMISE_KEY (it makes no promises).
+	GetPromiseKey(ctx context.Context, in *GetPromiseKeyRequest, opts ...grpc.CallOption) (*GetPromiseKeyResponse, error)
 }
 
 type electionServiceClient struct {
@@ -91,6 +97,16 @@ func (c *electionServiceClient) CloseElection(ctx context.Context, in *CloseElec
 	return out, nil
 }
 
+func (c *electionServiceClient) GetPromiseKey(ctx context.Context, in *GetPromiseKeyRequest, opts ...grpc.CallOption) (*GetPromiseKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetPromiseKeyResponse)
+	err := c.cc.Invoke(ctx, ElectionService_GetPromiseKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ElectionServiceServer is the server API for ElectionService service.
 // All implementations must embed UnimplementedElectionServiceServer
 // for forward compatibility.
@@ -99,7 +115,8 @@ func (c *electionServiceClient) CloseElection(ctx context.Context, in *CloseElec
 type ElectionServiceServer interface {
 	// CreateElection fixes an election by its manifest. Repeating it with the same bytes is success.
 	//
-	// Errors: INVALID_ARGUMENT (every problem of the manifest is listed), ALREADY_EXISTS (the id has another manifest).
+	// Errors: INVALID_ARGUMENT (every problem of the manifest is listed, a promise_key that is not this deployment's
+	// too), ALREADY_EXISTS (the id has another manifest).
 	CreateElection(context.Context, *CreateElectionRequest) (*CreateElectionResponse, error)
 	// GetElection returns one election.
 	GetElection(context.Context, *GetElectionRequest) (*GetElectionResponse, error)
@@ -107,6 +124,10 @@ type ElectionServiceServer interface {
 	ListElections(context.Context, *ListElectionsRequest) (*ListElectionsResponse, error)
 	// CloseElection refuses every later vote and fixes the shards' final sequences. Repeating it is success.
 	CloseElection(context.Context, *CloseElectionRequest) (*CloseElectionResponse, error)
+	// GetPromiseKey returns the key that this deployment promises votes with, for the manifest of an election to come.
+	//
+	// Errors: NOT_FOUND with reason NO_PROMISE_KEY (it makes no promises).
+	GetPromiseKey(context.Context, *GetPromiseKeyRequest) (*GetPromiseKeyResponse, error)
 	mustEmbedUnimplementedElectionServiceServer()
 }
 
@@ -128,6 +149,9 @@ func (UnimplementedElectionServiceServer) ListElections(context.Context, *ListEl
 }
 func (UnimplementedElectionServiceServer) CloseElection(context.Context, *CloseElectionRequest) (*CloseElectionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CloseElection not implemented")
+}
+func (UnimplementedElectionServiceServer) GetPromiseKey(context.Context, *GetPromiseKeyRequest) (*GetPromiseKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPromiseKey not implemented")
 }
 func (UnimplementedElectionServiceServer) mustEmbedUnimplementedElectionServiceServer() {}
 func (UnimplementedElectionServiceServer) testEmbeddedByValue()                         {}
@@ -222,6 +246,24 @@ func _ElectionService_CloseElection_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ElectionService_GetPromiseKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPromiseKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ElectionServiceServer).GetPromiseKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ElectionService_GetPromiseKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ElectionServiceServer).GetPromiseKey(ctx, req.(*GetPromiseKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ElectionService_ServiceDesc is the grpc.ServiceDesc for ElectionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -244,6 +286,10 @@ var ElectionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CloseElection",
 			Handler:    _ElectionService_CloseElection_Handler,
+		},
+		{
+			MethodName: "GetPromiseKey",
+			Handler:    _ElectionService_GetPromiseKey_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -203,7 +203,10 @@ type CastVoteResponse struct {
 	// SHA-256 over the record and the one before it: 32 bytes.
 	RecordHash []byte `protobuf:"bytes,4,opt,name=record_hash,json=recordHash,proto3" json:"record_hash,omitempty"`
 	// 1, or more under last-counts.
-	Revision      uint32 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint32 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	// That the vote will be in the log in time. Unset in an election whose manifest names no promise_key, and in what
+	// GetVote answers.
+	Promise       *VotePromise `protobuf:"bytes,6,opt,name=promise,proto3" json:"promise,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -273,6 +276,88 @@ func (x *CastVoteResponse) GetRevision() uint32 {
 	return 0
 }
 
+func (x *CastVoteResponse) GetPromise() *VotePromise {
+	if x != nil {
+		return x.Promise
+	}
+	return nil
+}
+
+// VotePromise is a signed statement that a vote's entry will be in the election's log within the time that its manifest
+// says. The vote belongs to a batch, and the statement covers the root of the batch's tree. What is to be kept is the
+// text file that docs/spec.md, "Promise", makes of these fields.
+type VotePromise struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The entry that will be in the log: type, shard, sequence and record hash, 43 bytes.
+	Entry []byte `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
+	// Its place in the batch.
+	Index uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	// Its inclusion proof in the batch's tree (RFC 6962): hashes of 32 bytes, leaf's sibling first.
+	Proof [][]byte `protobuf:"bytes,3,rep,name=proof,proto3" json:"proof,omitempty"`
+	// What is signed: a note (c2sp.org/signed-note), UTF-8, the same for all votes of the batch.
+	Statement     []byte `protobuf:"bytes,4,opt,name=statement,proto3" json:"statement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VotePromise) Reset() {
+	*x = VotePromise{}
+	mi := &file_psephos_vote_v1_vote_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VotePromise) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VotePromise) ProtoMessage() {}
+
+func (x *VotePromise) ProtoReflect() protoreflect.Message {
+	mi := &file_psephos_vote_v1_vote_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VotePromise.ProtoReflect.Descriptor instead.
+func (*VotePromise) Descriptor() ([]byte, []int) {
+	return file_psephos_vote_v1_vote_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *VotePromise) GetEntry() []byte {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *VotePromise) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *VotePromise) GetProof() [][]byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+func (x *VotePromise) GetStatement() []byte {
+	if x != nil {
+		return x.Statement
+	}
+	return nil
+}
+
 // CastVotesRequest is one vote of a stream.
 type CastVotesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -286,7 +371,7 @@ type CastVotesRequest struct {
 
 func (x *CastVotesRequest) Reset() {
 	*x = CastVotesRequest{}
-	mi := &file_psephos_vote_v1_vote_proto_msgTypes[2]
+	mi := &file_psephos_vote_v1_vote_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -298,7 +383,7 @@ func (x *CastVotesRequest) String() string {
 func (*CastVotesRequest) ProtoMessage() {}
 
 func (x *CastVotesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_psephos_vote_v1_vote_proto_msgTypes[2]
+	mi := &file_psephos_vote_v1_vote_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -311,7 +396,7 @@ func (x *CastVotesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CastVotesRequest.ProtoReflect.Descriptor instead.
 func (*CastVotesRequest) Descriptor() ([]byte, []int) {
-	return file_psephos_vote_v1_vote_proto_rawDescGZIP(), []int{2}
+	return file_psephos_vote_v1_vote_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CastVotesRequest) GetId() uint64 {
@@ -346,7 +431,7 @@ type CastVotesResponse struct {
 
 func (x *CastVotesResponse) Reset() {
 	*x = CastVotesResponse{}
-	mi := &file_psephos_vote_v1_vote_proto_msgTypes[3]
+	mi := &file_psephos_vote_v1_vote_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -358,7 +443,7 @@ func (x *CastVotesResponse) String() string {
 func (*CastVotesResponse) ProtoMessage() {}
 
 func (x *CastVotesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_psephos_vote_v1_vote_proto_msgTypes[3]
+	mi := &file_psephos_vote_v1_vote_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -371,7 +456,7 @@ func (x *CastVotesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CastVotesResponse.ProtoReflect.Descriptor instead.
 func (*CastVotesResponse) Descriptor() ([]byte, []int) {
-	return file_psephos_vote_v1_vote_proto_rawDescGZIP(), []int{3}
+	return file_psephos_vote_v1_vote_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CastVotesResponse) GetId() uint64 {
@@ -437,7 +522,7 @@ type GetVoteRequest struct {
 
 func (x *GetVoteRequest) Reset() {
 	*x = GetVoteRequest{}
-	mi := &file_psephos_vote_v1_vote_proto_msgTypes[4]
+	mi := &file_psephos_vote_v1_vote_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +534,7 @@ func (x *GetVoteRequest) String() string {
 func (*GetVoteRequest) ProtoMessage() {}
 
 func (x *GetVoteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_psephos_vote_v1_vote_proto_msgTypes[4]
+	mi := &file_psephos_vote_v1_vote_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +547,7 @@ func (x *GetVoteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVoteRequest.ProtoReflect.Descriptor instead.
 func (*GetVoteRequest) Descriptor() ([]byte, []int) {
-	return file_psephos_vote_v1_vote_proto_rawDescGZIP(), []int{4}
+	return file_psephos_vote_v1_vote_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetVoteRequest) GetElectionId() string {
@@ -494,7 +579,7 @@ type GetVoteResponse struct {
 
 func (x *GetVoteResponse) Reset() {
 	*x = GetVoteResponse{}
-	mi := &file_psephos_vote_v1_vote_proto_msgTypes[5]
+	mi := &file_psephos_vote_v1_vote_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +591,7 @@ func (x *GetVoteResponse) String() string {
 func (*GetVoteResponse) ProtoMessage() {}
 
 func (x *GetVoteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_psephos_vote_v1_vote_proto_msgTypes[5]
+	mi := &file_psephos_vote_v1_vote_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +604,7 @@ func (x *GetVoteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVoteResponse.ProtoReflect.Descriptor instead.
 func (*GetVoteResponse) Descriptor() ([]byte, []int) {
-	return file_psephos_vote_v1_vote_proto_rawDescGZIP(), []int{5}
+	return file_psephos_vote_v1_vote_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetVoteResponse) GetVote() *CastVoteResponse {
@@ -556,14 +641,20 @@ const file_psephos_vote_v1_vote_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tR\trequestId\x12#\n" +
 	"\fcandidate_id\x18\x04 \x01(\tH\x00R\vcandidateId\x12%\n" +
 	"\rsealed_choice\x18\x05 \x01(\fH\x00R\fsealedChoiceB\b\n" +
-	"\x06choice\"\xd2\x01\n" +
+	"\x06choice\"\x8a\x02\n" +
 	"\x10CastVoteResponse\x12\x17\n" +
 	"\avote_id\x18\x01 \x01(\x04R\x06voteId\x123\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x1b.psephos.vote.v1.VoteStatusR\x06status\x123\n" +
 	"\acast_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06castAt\x12\x1f\n" +
 	"\vrecord_hash\x18\x04 \x01(\fR\n" +
 	"recordHash\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\rR\brevision\"X\n" +
+	"\brevision\x18\x05 \x01(\rR\brevision\x126\n" +
+	"\apromise\x18\x06 \x01(\v2\x1c.psephos.vote.v1.VotePromiseR\apromise\"m\n" +
+	"\vVotePromise\x12\x14\n" +
+	"\x05entry\x18\x01 \x01(\fR\x05entry\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
+	"\x05proof\x18\x03 \x03(\fR\x05proof\x12\x1c\n" +
+	"\tstatement\x18\x04 \x01(\fR\tstatement\"X\n" +
 	"\x10CastVotesRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x124\n" +
 	"\x04vote\x18\x02 \x01(\v2 .psephos.vote.v1.CastVoteRequestR\x04vote\"\x93\x01\n" +
@@ -603,36 +694,38 @@ func file_psephos_vote_v1_vote_proto_rawDescGZIP() []byte {
 }
 
 var file_psephos_vote_v1_vote_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_psephos_vote_v1_vote_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_psephos_vote_v1_vote_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_psephos_vote_v1_vote_proto_goTypes = []any{
 	(VoteStatus)(0),               // 0: psephos.vote.v1.VoteStatus
 	(*CastVoteRequest)(nil),       // 1: psephos.vote.v1.CastVoteRequest
 	(*CastVoteResponse)(nil),      // 2: psephos.vote.v1.CastVoteResponse
-	(*CastVotesRequest)(nil),      // 3: psephos.vote.v1.CastVotesRequest
-	(*CastVotesResponse)(nil),     // 4: psephos.vote.v1.CastVotesResponse
-	(*GetVoteRequest)(nil),        // 5: psephos.vote.v1.GetVoteRequest
-	(*GetVoteResponse)(nil),       // 6: psephos.vote.v1.GetVoteResponse
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*status.Status)(nil),         // 8: google.rpc.Status
+	(*VotePromise)(nil),           // 3: psephos.vote.v1.VotePromise
+	(*CastVotesRequest)(nil),      // 4: psephos.vote.v1.CastVotesRequest
+	(*CastVotesResponse)(nil),     // 5: psephos.vote.v1.CastVotesResponse
+	(*GetVoteRequest)(nil),        // 6: psephos.vote.v1.GetVoteRequest
+	(*GetVoteResponse)(nil),       // 7: psephos.vote.v1.GetVoteResponse
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*status.Status)(nil),         // 9: google.rpc.Status
 }
 var file_psephos_vote_v1_vote_proto_depIdxs = []int32{
-	0, // 0: psephos.vote.v1.CastVoteResponse.status:type_name -> psephos.vote.v1.VoteStatus
-	7, // 1: psephos.vote.v1.CastVoteResponse.cast_at:type_name -> google.protobuf.Timestamp
-	1, // 2: psephos.vote.v1.CastVotesRequest.vote:type_name -> psephos.vote.v1.CastVoteRequest
-	2, // 3: psephos.vote.v1.CastVotesResponse.vote:type_name -> psephos.vote.v1.CastVoteResponse
-	8, // 4: psephos.vote.v1.CastVotesResponse.error:type_name -> google.rpc.Status
-	2, // 5: psephos.vote.v1.GetVoteResponse.vote:type_name -> psephos.vote.v1.CastVoteResponse
-	1, // 6: psephos.vote.v1.VoteService.CastVote:input_type -> psephos.vote.v1.CastVoteRequest
-	3, // 7: psephos.vote.v1.VoteService.CastVotes:input_type -> psephos.vote.v1.CastVotesRequest
-	5, // 8: psephos.vote.v1.VoteService.GetVote:input_type -> psephos.vote.v1.GetVoteRequest
-	2, // 9: psephos.vote.v1.VoteService.CastVote:output_type -> psephos.vote.v1.CastVoteResponse
-	4, // 10: psephos.vote.v1.VoteService.CastVotes:output_type -> psephos.vote.v1.CastVotesResponse
-	6, // 11: psephos.vote.v1.VoteService.GetVote:output_type -> psephos.vote.v1.GetVoteResponse
-	9, // [9:12] is the sub-list for method output_type
-	6, // [6:9] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	0,  // 0: psephos.vote.v1.CastVoteResponse.status:type_name -> psephos.vote.v1.VoteStatus
+	8,  // 1: psephos.vote.v1.CastVoteResponse.cast_at:type_name -> google.protobuf.Timestamp
+	3,  // 2: psephos.vote.v1.CastVoteResponse.promise:type_name -> psephos.vote.v1.VotePromise
+	1,  // 3: psephos.vote.v1.CastVotesRequest.vote:type_name -> psephos.vote.v1.CastVoteRequest
+	2,  // 4: psephos.vote.v1.CastVotesResponse.vote:type_name -> psephos.vote.v1.CastVoteResponse
+	9,  // 5: psephos.vote.v1.CastVotesResponse.error:type_name -> google.rpc.Status
+	2,  // 6: psephos.vote.v1.GetVoteResponse.vote:type_name -> psephos.vote.v1.CastVoteResponse
+	1,  // 7: psephos.vote.v1.VoteService.CastVote:input_type -> psephos.vote.v1.CastVoteRequest
+	4,  // 8: psephos.vote.v1.VoteService.CastVotes:input_type -> psephos.vote.v1.CastVotesRequest
+	6,  // 9: psephos.vote.v1.VoteService.GetVote:input_type -> psephos.vote.v1.GetVoteRequest
+	2,  // 10: psephos.vote.v1.VoteService.CastVote:output_type -> psephos.vote.v1.CastVoteResponse
+	5,  // 11: psephos.vote.v1.VoteService.CastVotes:output_type -> psephos.vote.v1.CastVotesResponse
+	7,  // 12: psephos.vote.v1.VoteService.GetVote:output_type -> psephos.vote.v1.GetVoteResponse
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_psephos_vote_v1_vote_proto_init() }
@@ -644,7 +737,7 @@ func file_psephos_vote_v1_vote_proto_init() {
 		(*CastVoteRequest_CandidateId)(nil),
 		(*CastVoteRequest_SealedChoice)(nil),
 	}
-	file_psephos_vote_v1_vote_proto_msgTypes[3].OneofWrappers = []any{
+	file_psephos_vote_v1_vote_proto_msgTypes[4].OneofWrappers = []any{
 		(*CastVotesResponse_Vote)(nil),
 		(*CastVotesResponse_Error)(nil),
 	}
@@ -654,7 +747,7 @@ func file_psephos_vote_v1_vote_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_psephos_vote_v1_vote_proto_rawDesc), len(file_psephos_vote_v1_vote_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,7 +31,8 @@ const (
 // VoteService takes votes. An answer means that the vote is committed in its shard's database and will be in the
 // election's log exactly once. Callers: clients.
 type VoteServiceClient interface {
-	// CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again.
+	// CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again, with a
+	// promise of its own.
 	//
 	// Errors: NOT_FOUND (no such election), INVALID_ARGUMENT (the field is named), FAILED_PRECONDITION (before opening
 	// or after closing), ALREADY_EXISTS with reason ALREADY_VOTED, RESOURCE_EXHAUSTED and UNAVAILABLE with a retry
@@ -92,7 +93,8 @@ func (c *voteServiceClient) GetVote(ctx context.Context, in *GetVoteRequest, opt
 // VoteService takes votes. An answer means that the vote is committed in its shard's database and will be in the
 // election's log exactly once. Callers: clients.
 type VoteServiceServer interface {
-	// CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again.
+	// CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again, with a
+	// promise of its own.
 	//
 	// Errors: NOT_FOUND (no such election), INVALID_ARGUMENT (the field is named), FAILED_PRECONDITION (before opening
 	// or after closing), ALREADY_EXISTS with reason ALREADY_VOTED, RESOURCE_EXHAUSTED and UNAVAILABLE with a retry

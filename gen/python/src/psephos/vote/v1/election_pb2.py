@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epsephos/vote/v1/election.proto\x12\x0fpsephos.vote.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x01\n\x08\x45lection\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\x10\n\x08manifest\x18\x02 \x01(\x0c\x12\x15\n\rmanifest_hash\x18\x03 \x01(\x0c\x12-\n\x05state\x18\x04 \x01(\x0e\x32\x1e.psephos.vote.v1.ElectionState\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05votes\x18\x06 \x01(\x04\")\n\x15\x43reateElectionRequest\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\"E\n\x16\x43reateElectionResponse\x12+\n\x08\x65lection\x18\x01 \x01(\x0b\x32\x19.psephos.vote.v1.Election\")\n\x12GetElectionRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\"B\n\x13GetElectionResponse\x12+\n\x08\x65lection\x18\x01 \x01(\x0b\x32\x19.psephos.vote.v1.Election\"\x16\n\x14ListElectionsRequest\"E\n\x15ListElectionsResponse\x12,\n\telections\x18\x01 \x03(\x0b\x32\x19.psephos.vote.v1.Election\"+\n\x14\x43loseElectionRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\"D\n\x15\x43loseElectionResponse\x12+\n\x08\x65lection\x18\x01 \x01(\x0b\x32\x19.psephos.vote.v1.Election*\x7f\n\rElectionState\x12\x1e\n\x1a\x45LECTION_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45LECTION_STATE_OPEN\x10\x01\x12\x1a\n\x16\x45LECTION_STATE_CLOSING\x10\x02\x12\x19\n\x15\x45LECTION_STATE_CLOSED\x10\x03\x32\x8e\x03\n\x0f\x45lectionService\x12\x61\n\x0e\x43reateElection\x12&.psephos.vote.v1.CreateElectionRequest\x1a\'.psephos.vote.v1.CreateElectionResponse\x12X\n\x0bGetElection\x12#.psephos.vote.v1.GetElectionRequest\x1a$.psephos.vote.v1.GetElectionResponse\x12^\n\rListElections\x12%.psephos.vote.v1.ListElectionsRequest\x1a&.psephos.vote.v1.ListElectionsResponse\x12^\n\rCloseElection\x12%.psephos.vote.v1.CloseElectionRequest\x1a&.psephos.vote.v1.CloseElectionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epsephos/vote/v1/election.proto\x12\x0fpsephos.vote.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x01\n\x08\x45lection\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\x10\n\x08manifest\x18\x02 \x01(\x0c\x12\x15\n\rmanifest_hash\x18\x03 \x01(\x0c\x12-\n\x05state\x18\x04 \x01(\x0e\x32\x1e.psephos.vote.v1.ElectionState\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05votes\x18\x06 \x01(\x04\")\n\x15\x43reateElectionRequest\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\"E\n\x16\x43reateElectionResponse\x12+\n\x08\x65lection\x18\x01 \x01(\x0b\x32\x19.psephos.vote.v1.Election\")\n\x12GetElectionRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\"B\n\x13GetElectionResponse\x12+\n\x08\x65lection\x18\x01 \x01(\x0b\x32\x19.psephos.vote.v1.Election\"\x16\n\x14ListElectionsRequest\"E\n\x15ListElectionsResponse\x12,\n\telections\x18\x01 \x03(\x0b\x32\x19.psephos.vote.v1.Election\"+\n\x14\x43loseElectionRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\"D\n\x15\x43loseElectionResponse\x12+\n\x08\x65lection\x18\x01 \x01(\x0b\x32\x19.psephos.vote.v1.Election\"\x16\n\x14GetPromiseKeyRequest\"+\n\x15GetPromiseKeyResponse\x12\x12\n\npublic_key\x18\x01 \x01(\x0c*\x7f\n\rElectionState\x12\x1e\n\x1a\x45LECTION_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45LECTION_STATE_OPEN\x10\x01\x12\x1a\n\x16\x45LECTION_STATE_CLOSING\x10\x02\x12\x19\n\x15\x45LECTION_STATE_CLOSED\x10\x03\x32\xee\x03\n\x0f\x45lectionService\x12\x61\n\x0e\x43reateElection\x12&.psephos.vote.v1.CreateElectionRequest\x1a\'.psephos.vote.v1.CreateElectionResponse\x12X\n\x0bGetElection\x12#.psephos.vote.v1.GetElectionRequest\x1a$.psephos.vote.v1.GetElectionResponse\x12^\n\rListElections\x12%.psephos.vote.v1.ListElectionsRequest\x1a&.psephos.vote.v1.ListElectionsResponse\x12^\n\rCloseElection\x12%.psephos.vote.v1.CloseElectionRequest\x1a&.psephos.vote.v1.CloseElectionResponse\x12^\n\rGetPromiseKey\x12%.psephos.vote.v1.GetPromiseKeyRequest\x1a&.psephos.vote.v1.GetPromiseKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'psephos.vote.v1.election_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ELECTIONSTATE']._serialized_start=704
-  _globals['_ELECTIONSTATE']._serialized_end=831
+  _globals['_ELECTIONSTATE']._serialized_start=773
+  _globals['_ELECTIONSTATE']._serialized_end=900
   _globals['_ELECTION']._serialized_start=85
   _globals['_ELECTION']._serialized_end=267
   _globals['_CREATEELECTIONREQUEST']._serialized_start=269
@@ -52,6 +52,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLOSEELECTIONREQUEST']._serialized_end=632
   _globals['_CLOSEELECTIONRESPONSE']._serialized_start=634
   _globals['_CLOSEELECTIONRESPONSE']._serialized_end=702
-  _globals['_ELECTIONSERVICE']._serialized_start=834
-  _globals['_ELECTIONSERVICE']._serialized_end=1232
+  _globals['_GETPROMISEKEYREQUEST']._serialized_start=704
+  _globals['_GETPROMISEKEYREQUEST']._serialized_end=726
+  _globals['_GETPROMISEKEYRESPONSE']._serialized_start=728
+  _globals['_GETPROMISEKEYRESPONSE']._serialized_end=771
+  _globals['_ELECTIONSERVICE']._serialized_start=903
+  _globals['_ELECTIONSERVICE']._serialized_end=1397
 # @@protoc_insertion_point(module_scope)

@@ -82,3 +82,13 @@ class CloseElectionResponse(_message.Message):
     ELECTION_FIELD_NUMBER: _ClassVar[int]
     election: Election
     def __init__(self, election: _Optional[_Union[Election, _Mapping]] = ...) -> None: ...
+
+class GetPromiseKeyRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetPromiseKeyResponse(_message.Message):
+    __slots__ = ("public_key",)
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    public_key: bytes
+    def __init__(self, public_key: _Optional[bytes] = ...) -> None: ...

@@ -55,6 +55,11 @@ class ElectionServiceStub:
                 request_serializer=psephos_dot_vote_dot_v1_dot_election__pb2.CloseElectionRequest.SerializeToString,
                 response_deserializer=psephos_dot_vote_dot_v1_dot_election__pb2.CloseElectionResponse.FromString,
                 _registered_method=True)
+        self.GetPromiseKey = channel.unary_unary(
+                '/psephos.vote.v1.ElectionService/GetPromiseKey',
+                request_serializer=psephos_dot_vote_dot_v1_dot_election__pb2.GetPromiseKeyRequest.SerializeToString,
+                response_deserializer=psephos_dot_vote_dot_v1_dot_election__pb2.GetPromiseKeyResponse.FromString,
+                _registered_method=True)
 
 
 class ElectionServiceServicer:
@@ -64,7 +69,8 @@ class ElectionServiceServicer:
     def CreateElection(self, request, context):
         """CreateElection fixes an election by its manifest. Repeating it with the same bytes is success.
 
-        Errors: INVALID_ARGUMENT (every problem of the manifest is listed), ALREADY_EXISTS (the id has another manifest).
+        Errors: INVALID_ARGUMENT (every problem of the manifest is listed, a promise_key that is not this deployment's
+        too), ALREADY_EXISTS (the id has another manifest).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,6 +92,15 @@ class ElectionServiceServicer:
 
     def CloseElection(self, request, context):
         """CloseElection refuses every later vote and fixes the shards' final sequences. Repeating it is success.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPromiseKey(self, request, context):
+        """GetPromiseKey returns the key that this deployment promises votes with, for the manifest of an election to come.
+
+        Errors: NOT_FOUND with reason NO_PROMISE_KEY (it makes no promises).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,6 +128,11 @@ def add_ElectionServiceServicer_to_server(servicer, server):
                     servicer.CloseElection,
                     request_deserializer=psephos_dot_vote_dot_v1_dot_election__pb2.CloseElectionRequest.FromString,
                     response_serializer=psephos_dot_vote_dot_v1_dot_election__pb2.CloseElectionResponse.SerializeToString,
+            ),
+            'GetPromiseKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPromiseKey,
+                    request_deserializer=psephos_dot_vote_dot_v1_dot_election__pb2.GetPromiseKeyRequest.FromString,
+                    response_serializer=psephos_dot_vote_dot_v1_dot_election__pb2.GetPromiseKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -224,6 +244,33 @@ class ElectionService:
             '/psephos.vote.v1.ElectionService/CloseElection',
             psephos_dot_vote_dot_v1_dot_election__pb2.CloseElectionRequest.SerializeToString,
             psephos_dot_vote_dot_v1_dot_election__pb2.CloseElectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPromiseKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/psephos.vote.v1.ElectionService/GetPromiseKey',
+            psephos_dot_vote_dot_v1_dot_election__pb2.GetPromiseKeyRequest.SerializeToString,
+            psephos_dot_vote_dot_v1_dot_election__pb2.GetPromiseKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,7 +36,8 @@ class ElectionServiceStub:
     CreateElection: _grpc.UnaryUnaryMultiCallable[_election_pb2.CreateElectionRequest, _election_pb2.CreateElectionResponse]
     """CreateElection fixes an election by its manifest. Repeating it with the same bytes is success.
 
-    Errors: INVALID_ARGUMENT (every problem of the manifest is listed), ALREADY_EXISTS (the id has another manifest).
+    Errors: INVALID_ARGUMENT (every problem of the manifest is listed, a promise_key that is not this deployment's
+    too), ALREADY_EXISTS (the id has another manifest).
     """
     GetElection: _grpc.UnaryUnaryMultiCallable[_election_pb2.GetElectionRequest, _election_pb2.GetElectionResponse]
     """GetElection returns one election."""
@@ -44,6 +45,11 @@ class ElectionServiceStub:
     """ListElections returns all elections, in order of id."""
     CloseElection: _grpc.UnaryUnaryMultiCallable[_election_pb2.CloseElectionRequest, _election_pb2.CloseElectionResponse]
     """CloseElection refuses every later vote and fixes the shards' final sequences. Repeating it is success."""
+    GetPromiseKey: _grpc.UnaryUnaryMultiCallable[_election_pb2.GetPromiseKeyRequest, _election_pb2.GetPromiseKeyResponse]
+    """GetPromiseKey returns the key that this deployment promises votes with, for the manifest of an election to come.
+
+    Errors: NOT_FOUND with reason NO_PROMISE_KEY (it makes no promises).
+    """
 
 @_typing.type_check_only
 class ElectionServiceAsyncStub(ElectionServiceStub):
@@ -53,7 +59,8 @@ class ElectionServiceAsyncStub(ElectionServiceStub):
     CreateElection: _aio.UnaryUnaryMultiCallable[_election_pb2.CreateElectionRequest, _election_pb2.CreateElectionResponse]  # type: ignore[assignment]
     """CreateElection fixes an election by its manifest. Repeating it with the same bytes is success.
 
-    Errors: INVALID_ARGUMENT (every problem of the manifest is listed), ALREADY_EXISTS (the id has another manifest).
+    Errors: INVALID_ARGUMENT (every problem of the manifest is listed, a promise_key that is not this deployment's
+    too), ALREADY_EXISTS (the id has another manifest).
     """
     GetElection: _aio.UnaryUnaryMultiCallable[_election_pb2.GetElectionRequest, _election_pb2.GetElectionResponse]  # type: ignore[assignment]
     """GetElection returns one election."""
@@ -61,6 +68,11 @@ class ElectionServiceAsyncStub(ElectionServiceStub):
     """ListElections returns all elections, in order of id."""
     CloseElection: _aio.UnaryUnaryMultiCallable[_election_pb2.CloseElectionRequest, _election_pb2.CloseElectionResponse]  # type: ignore[assignment]
     """CloseElection refuses every later vote and fixes the shards' final sequences. Repeating it is success."""
+    GetPromiseKey: _aio.UnaryUnaryMultiCallable[_election_pb2.GetPromiseKeyRequest, _election_pb2.GetPromiseKeyResponse]  # type: ignore[assignment]
+    """GetPromiseKey returns the key that this deployment promises votes with, for the manifest of an election to come.
+
+    Errors: NOT_FOUND with reason NO_PROMISE_KEY (it makes no promises).
+    """
 
 class ElectionServiceServicer(metaclass=_abc_1.ABCMeta):
     """ElectionService defines elections. Callers: operators; clients may read."""
@@ -73,7 +85,8 @@ class ElectionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_election_pb2.CreateElectionResponse, _abc.Awaitable[_election_pb2.CreateElectionResponse]]:
         """CreateElection fixes an election by its manifest. Repeating it with the same bytes is success.
 
-        Errors: INVALID_ARGUMENT (every problem of the manifest is listed), ALREADY_EXISTS (the id has another manifest).
+        Errors: INVALID_ARGUMENT (every problem of the manifest is listed, a promise_key that is not this deployment's
+        too), ALREADY_EXISTS (the id has another manifest).
         """
 
     @_abc_1.abstractmethod
@@ -99,5 +112,16 @@ class ElectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_election_pb2.CloseElectionResponse, _abc.Awaitable[_election_pb2.CloseElectionResponse]]:
         """CloseElection refuses every later vote and fixes the shards' final sequences. Repeating it is success."""
+
+    @_abc_1.abstractmethod
+    def GetPromiseKey(
+        self,
+        request: _election_pb2.GetPromiseKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_election_pb2.GetPromiseKeyResponse, _abc.Awaitable[_election_pb2.GetPromiseKeyResponse]]:
+        """GetPromiseKey returns the key that this deployment promises votes with, for the manifest of an election to come.
+
+        Errors: NOT_FOUND with reason NO_PROMISE_KEY (it makes no promises).
+        """
 
 def add_ElectionServiceServicer_to_server(servicer: ElectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,27 +26,29 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apsephos/vote/v1/vote.proto\x12\x0fpsephos.vote.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x87\x01\n\x0f\x43\x61stVoteRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\x10\n\x08voter_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x16\n\x0c\x63\x61ndidate_id\x18\x04 \x01(\tH\x00\x12\x17\n\rsealed_choice\x18\x05 \x01(\x0cH\x00\x42\x08\n\x06\x63hoice\"\xa4\x01\n\x10\x43\x61stVoteResponse\x12\x0f\n\x07vote_id\x18\x01 \x01(\x04\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.psephos.vote.v1.VoteStatus\x12+\n\x07\x63\x61st_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0brecord_hash\x18\x04 \x01(\x0c\x12\x10\n\x08revision\x18\x05 \x01(\r\"N\n\x10\x43\x61stVotesRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12.\n\x04vote\x18\x02 \x01(\x0b\x32 .psephos.vote.v1.CastVoteRequest\"\x82\x01\n\x11\x43\x61stVotesResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x31\n\x04vote\x18\x02 \x01(\x0b\x32!.psephos.vote.v1.CastVoteResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"6\n\x0eGetVoteRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\x0f\n\x07vote_id\x18\x02 \x01(\x04\"c\n\x0fGetVoteResponse\x12/\n\x04vote\x18\x01 \x01(\x0b\x32!.psephos.vote.v1.CastVoteResponse\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x10\n\x08sequence\x18\x03 \x01(\x04*[\n\nVoteStatus\x12\x1b\n\x17VOTE_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14VOTE_STATUS_RECORDED\x10\x01\x12\x16\n\x12VOTE_STATUS_SEALED\x10\x02\x32\x84\x02\n\x0bVoteService\x12O\n\x08\x43\x61stVote\x12 .psephos.vote.v1.CastVoteRequest\x1a!.psephos.vote.v1.CastVoteResponse\x12V\n\tCastVotes\x12!.psephos.vote.v1.CastVotesRequest\x1a\".psephos.vote.v1.CastVotesResponse(\x01\x30\x01\x12L\n\x07GetVote\x12\x1f.psephos.vote.v1.GetVoteRequest\x1a .psephos.vote.v1.GetVoteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apsephos/vote/v1/vote.proto\x12\x0fpsephos.vote.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x87\x01\n\x0f\x43\x61stVoteRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\x10\n\x08voter_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x16\n\x0c\x63\x61ndidate_id\x18\x04 \x01(\tH\x00\x12\x17\n\rsealed_choice\x18\x05 \x01(\x0cH\x00\x42\x08\n\x06\x63hoice\"\xd3\x01\n\x10\x43\x61stVoteResponse\x12\x0f\n\x07vote_id\x18\x01 \x01(\x04\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.psephos.vote.v1.VoteStatus\x12+\n\x07\x63\x61st_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0brecord_hash\x18\x04 \x01(\x0c\x12\x10\n\x08revision\x18\x05 \x01(\r\x12-\n\x07promise\x18\x06 \x01(\x0b\x32\x1c.psephos.vote.v1.VotePromise\"M\n\x0bVotePromise\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\x04\x12\r\n\x05proof\x18\x03 \x03(\x0c\x12\x11\n\tstatement\x18\x04 \x01(\x0c\"N\n\x10\x43\x61stVotesRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12.\n\x04vote\x18\x02 \x01(\x0b\x32 .psephos.vote.v1.CastVoteRequest\"\x82\x01\n\x11\x43\x61stVotesResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x31\n\x04vote\x18\x02 \x01(\x0b\x32!.psephos.vote.v1.CastVoteResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"6\n\x0eGetVoteRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\x0f\n\x07vote_id\x18\x02 \x01(\x04\"c\n\x0fGetVoteResponse\x12/\n\x04vote\x18\x01 \x01(\x0b\x32!.psephos.vote.v1.CastVoteResponse\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x10\n\x08sequence\x18\x03 \x01(\x04*[\n\nVoteStatus\x12\x1b\n\x17VOTE_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14VOTE_STATUS_RECORDED\x10\x01\x12\x16\n\x12VOTE_STATUS_SEALED\x10\x02\x32\x84\x02\n\x0bVoteService\x12O\n\x08\x43\x61stVote\x12 .psephos.vote.v1.CastVoteRequest\x1a!.psephos.vote.v1.CastVoteResponse\x12V\n\tCastVotes\x12!.psephos.vote.v1.CastVotesRequest\x1a\".psephos.vote.v1.CastVotesResponse(\x01\x30\x01\x12L\n\x07GetVote\x12\x1f.psephos.vote.v1.GetVoteRequest\x1a .psephos.vote.v1.GetVoteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'psephos.vote.v1.vote_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VOTESTATUS']._serialized_start=780
-  _globals['_VOTESTATUS']._serialized_end=871
+  _globals['_VOTESTATUS']._serialized_start=906
+  _globals['_VOTESTATUS']._serialized_end=997
   _globals['_CASTVOTEREQUEST']._serialized_start=106
   _globals['_CASTVOTEREQUEST']._serialized_end=241
   _globals['_CASTVOTERESPONSE']._serialized_start=244
-  _globals['_CASTVOTERESPONSE']._serialized_end=408
-  _globals['_CASTVOTESREQUEST']._serialized_start=410
-  _globals['_CASTVOTESREQUEST']._serialized_end=488
-  _globals['_CASTVOTESRESPONSE']._serialized_start=491
-  _globals['_CASTVOTESRESPONSE']._serialized_end=621
-  _globals['_GETVOTEREQUEST']._serialized_start=623
-  _globals['_GETVOTEREQUEST']._serialized_end=677
-  _globals['_GETVOTERESPONSE']._serialized_start=679
-  _globals['_GETVOTERESPONSE']._serialized_end=778
-  _globals['_VOTESERVICE']._serialized_start=874
-  _globals['_VOTESERVICE']._serialized_end=1134
+  _globals['_CASTVOTERESPONSE']._serialized_end=455
+  _globals['_VOTEPROMISE']._serialized_start=457
+  _globals['_VOTEPROMISE']._serialized_end=534
+  _globals['_CASTVOTESREQUEST']._serialized_start=536
+  _globals['_CASTVOTESREQUEST']._serialized_end=614
+  _globals['_CASTVOTESRESPONSE']._serialized_start=617
+  _globals['_CASTVOTESRESPONSE']._serialized_end=747
+  _globals['_GETVOTEREQUEST']._serialized_start=749
+  _globals['_GETVOTEREQUEST']._serialized_end=803
+  _globals['_GETVOTERESPONSE']._serialized_start=805
+  _globals['_GETVOTERESPONSE']._serialized_end=904
+  _globals['_VOTESERVICE']._serialized_start=1000
+  _globals['_VOTESERVICE']._serialized_end=1260
 # @@protoc_insertion_point(module_scope)

@@ -2,10 +2,11 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -34,18 +35,32 @@ class CastVoteRequest(_message.Message):
     def __init__(self, election_id: _Optional[str] = ..., voter_id: _Optional[str] = ..., request_id: _Optional[str] = ..., candidate_id: _Optional[str] = ..., sealed_choice: _Optional[bytes] = ...) -> None: ...
 
 class CastVoteResponse(_message.Message):
-    __slots__ = ("vote_id", "status", "cast_at", "record_hash", "revision")
+    __slots__ = ("vote_id", "status", "cast_at", "record_hash", "revision", "promise")
     VOTE_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     CAST_AT_FIELD_NUMBER: _ClassVar[int]
     RECORD_HASH_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    PROMISE_FIELD_NUMBER: _ClassVar[int]
     vote_id: int
     status: VoteStatus
     cast_at: _timestamp_pb2.Timestamp
     record_hash: bytes
     revision: int
-    def __init__(self, vote_id: _Optional[int] = ..., status: _Optional[_Union[VoteStatus, str]] = ..., cast_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., record_hash: _Optional[bytes] = ..., revision: _Optional[int] = ...) -> None: ...
+    promise: VotePromise
+    def __init__(self, vote_id: _Optional[int] = ..., status: _Optional[_Union[VoteStatus, str]] = ..., cast_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., record_hash: _Optional[bytes] = ..., revision: _Optional[int] = ..., promise: _Optional[_Union[VotePromise, _Mapping]] = ...) -> None: ...
+
+class VotePromise(_message.Message):
+    __slots__ = ("entry", "index", "proof", "statement")
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    entry: bytes
+    index: int
+    proof: _containers.RepeatedScalarFieldContainer[bytes]
+    statement: bytes
+    def __init__(self, entry: _Optional[bytes] = ..., index: _Optional[int] = ..., proof: _Optional[_Iterable[bytes]] = ..., statement: _Optional[bytes] = ...) -> None: ...
 
 class CastVotesRequest(_message.Message):
     __slots__ = ("id", "vote")

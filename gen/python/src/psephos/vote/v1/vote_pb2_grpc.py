@@ -59,7 +59,8 @@ class VoteServiceServicer:
     """
 
     def CastVote(self, request, context):
-        """CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again.
+        """CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again, with a
+        promise of its own.
 
         Errors: NOT_FOUND (no such election), INVALID_ARGUMENT (the field is named), FAILED_PRECONDITION (before opening
         or after closing), ALREADY_EXISTS with reason ALREADY_VOTED, RESOURCE_EXHAUSTED and UNAVAILABLE with a retry

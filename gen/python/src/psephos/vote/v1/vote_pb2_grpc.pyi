@@ -36,7 +36,8 @@ class VoteServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> VoteServiceAsyncStub: ...
     CastVote: _grpc.UnaryUnaryMultiCallable[_vote_pb2.CastVoteRequest, _vote_pb2.CastVoteResponse]
-    """CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again.
+    """CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again, with a
+    promise of its own.
 
     Errors: NOT_FOUND (no such election), INVALID_ARGUMENT (the field is named), FAILED_PRECONDITION (before opening
     or after closing), ALREADY_EXISTS with reason ALREADY_VOTED, RESOURCE_EXHAUSTED and UNAVAILABLE with a retry
@@ -57,7 +58,8 @@ class VoteServiceAsyncStub(VoteServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CastVote: _aio.UnaryUnaryMultiCallable[_vote_pb2.CastVoteRequest, _vote_pb2.CastVoteResponse]  # type: ignore[assignment]
-    """CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again.
+    """CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again, with a
+    promise of its own.
 
     Errors: NOT_FOUND (no such election), INVALID_ARGUMENT (the field is named), FAILED_PRECONDITION (before opening
     or after closing), ALREADY_EXISTS with reason ALREADY_VOTED, RESOURCE_EXHAUSTED and UNAVAILABLE with a retry
@@ -81,7 +83,8 @@ class VoteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _vote_pb2.CastVoteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_vote_pb2.CastVoteResponse, _abc.Awaitable[_vote_pb2.CastVoteResponse]]:
-        """CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again.
+        """CastVote records one vote. It is safe to repeat with the same request_id: the first answer comes again, with a
+        promise of its own.
 
         Errors: NOT_FOUND (no such election), INVALID_ARGUMENT (the field is named), FAILED_PRECONDITION (before opening
         or after closing), ALREADY_EXISTS with reason ALREADY_VOTED, RESOURCE_EXHAUSTED and UNAVAILABLE with a retry
