@@ -36,10 +36,11 @@ export interface Answer {
  * - `after`: the server has done it, and the connection breaks before its answer.
  * - `cut`: the connection breaks half-way through the answer's body.
  * - `hang`: no answer ever, and the server has heard nothing.
+ * - `unanswered`: the server has done it, and no answer ever.
  * - `slow`: the answer's body comes in ten pieces with pauses.
  * - an answer: the server has heard nothing, and this is the answer.
  */
-export type S3Fault = "before" | "after" | "cut" | "hang" | "slow" | Answer;
+export type S3Fault = "before" | "after" | "cut" | "hang" | "unanswered" | "slow" | Answer;
 
 /** Plain HTTP in front of a real S3 server, whose faults tests decide. What it passes on, it passes on unchanged. */
 export class TestS3Proxy implements AsyncDisposable {
@@ -108,6 +109,7 @@ export class TestS3Proxy implements AsyncDisposable {
       return void outgoing.end(asked.operation.startsWith("Head") ? undefined : fault.body);
     }
     const { statusCode = 500, headers, answer } = await this.#forward(incoming, body);
+    if (fault === "unanswered") return;
     if (fault === "after") return void outgoing.destroy();
     outgoing.writeHead(statusCode, headers);
     if (fault === "cut") {
