@@ -194,7 +194,7 @@ async function findWitness(): Promise<string> {
   return describeGoProgram("litewitness");
 }
 
-/** Runs a project of vitest.config.ts and counts each of its tests. */
+/** Runs the projects of vitest.config.ts whose names begin so, and counts each of their tests. */
 async function vitest(project: "unit" | "integration", options: readonly string[] = []): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "psephos-vitest-"));
   try {
@@ -205,7 +205,7 @@ async function vitest(project: "unit" | "integration", options: readonly string[
       "node_modules/vitest/vitest.mjs",
       "run",
       "--project",
-      project,
+      `${project}*`,
       ...options,
       ...reporters,
     ];
