@@ -15,6 +15,7 @@ import {
   putWithWrongChecksum,
 } from "./put-attempts.ts";
 import {
+  copyOver,
   deleteInBulk,
   deleteMarker,
   deleteVersion,
@@ -23,6 +24,7 @@ import {
   governanceBypass,
   governanceDelete,
   lockStored,
+  multipartOver,
   overwrite,
   removeRetention,
   shortenRetention,
@@ -32,6 +34,8 @@ import {
 export const ATTEMPTS: Readonly<Record<CheckName, Attempt>> = {
   "lock-stored": lockStored,
   overwrite,
+  "copy-over": copyOver,
+  "multipart-over": multipartOver,
   "delete-version": deleteVersion,
   "delete-version-bypass": deleteVersionBypass,
   "delete-in-bulk": deleteInBulk,

@@ -36,6 +36,16 @@ export const CHECKS = {
     tried: "store other bytes under the name of a locked object",
     expected: STILL_THERE,
   },
+  "copy-over": {
+    severity: "critical",
+    tried: "copy another object over a locked one",
+    expected: STILL_THERE,
+  },
+  "multipart-over": {
+    severity: "critical",
+    tried: "complete an upload in parts under the name of a locked object",
+    expected: STILL_THERE,
+  },
   "delete-version": {
     severity: "critical",
     asAdmin: "critical",

@@ -1,4 +1,5 @@
 // Single attempts, on a real server that a proxy makes refuse or break off.
+import { ListMultipartUploadsCommand } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../core/clock.ts";
 import { createS3Client } from "../s3-client.ts";
@@ -8,7 +9,7 @@ import type { Scene } from "./attempt.ts";
 import { Bench } from "./bench.ts";
 import { suspendVersioning } from "./bucket-attempts.ts";
 import { legalHoldRemoval } from "./hold-attempts.ts";
-import { shortenRetention } from "./version-attempts.ts";
+import { multipartOver, shortenRetention } from "./version-attempts.ts";
 
 describe("an attempt", () => {
   let s3: TestS3;
@@ -91,6 +92,22 @@ describe("an attempt", () => {
       observed:
         "refused (AccessDenied); the version is as it was; not proved: perhaps these credentials may not",
     });
+  });
+
+  test.each([
+    ["part", "UploadPart"],
+    ["completion", "POST uploadId"],
+  ])("of an upload in parts leaves none of them where its %s is refused", async (_, operation) => {
+    proxy.fault = (asked) => (asked.operation === operation ? s3Error(403, "AccessDenied") : undefined);
+    expect(await multipartOver(scene)).toEqual({
+      verdict: "held",
+      observed: "refused (AccessDenied); the version is as it was",
+    });
+    expect(proxy.take()).toContain("AbortMultipartUpload");
+    const { Uploads } = await s3.client.send(
+      new ListMultipartUploadsCommand({ Bucket: scene.writer.bucket, Prefix: scene.name }),
+    );
+    expect(Uploads).toBeUndefined();
   });
 
   test("whose hold nobody lifts says where it stays", async () => {

@@ -41,6 +41,8 @@ const TRUTH: Readonly<Record<S3Implementation, Truths>> = {
   versitygw: {
     "lock-stored": ["held", "the version shows COMPLIANCE until DATE"],
     overwrite: intact,
+    "copy-over": intact,
+    "multipart-over": intact,
     "delete-version": denied,
     "delete-version-bypass": denied,
     "delete-in-bulk": denied,
@@ -68,6 +70,8 @@ const TRUTH: Readonly<Record<S3Implementation, Truths>> = {
   minio: {
     "lock-stored": ["held", "the version shows COMPLIANCE until DATE"],
     overwrite: intact,
+    "copy-over": intact,
+    "multipart-over": intact,
     "delete-version": refused("InvalidRequest"),
     "delete-version-bypass": refused("InvalidRequest"),
     "delete-in-bulk": refused("InvalidRequest"),

@@ -1,10 +1,15 @@
 // Attempts on a locked version. Each makes one of its own, so that none meets what another has left.
 import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateMultipartUploadCommand,
   DeleteObjectsCommand,
   type DeleteObjectsCommandOutput,
   PutObjectCommand,
   PutObjectRetentionCommand,
   type PutObjectRetentionCommandInput,
+  UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { utf8 } from "../../core/bytes.ts";
 import type { Attempt, Scene } from "./attempt.ts";
@@ -37,6 +42,55 @@ export const overwrite: Attempt = (scene) =>
       ChecksumSHA256: sha256Base64(body),
     };
     return attacker.try((client) => client.send(new PutObjectCommand(input)));
+  });
+
+export const copyOver: Attempt = (scene) =>
+  onVersion(scene, async ({ writer, attacker, name }, { lock }) => {
+    const source = await writer.place(`${name}-source`);
+    const input = {
+      Bucket: attacker.bucket,
+      Key: name,
+      CopySource: `${attacker.bucket}/${source.name}`, // No character of it needs the encoding that this is to have.
+      ...(lock && lockHeaders(lock)),
+    };
+    return attacker.try((client) => client.send(new CopyObjectCommand(input)));
+  });
+
+/** The name is given when an upload begins, and taken when it is completed: two places where a lock could be forgotten. */
+export const multipartOver: Attempt = (scene) =>
+  onVersion(scene, async ({ attacker, name }, { lock }) => {
+    const target = { Bucket: attacker.bucket, Key: name };
+    let UploadId: string | undefined;
+    const begin = new CreateMultipartUploadCommand({
+      ...target,
+      ...(lock && lockHeaders(lock)),
+      ChecksumAlgorithm: "SHA256",
+    });
+    const begun = await attacker.try(async (client) => {
+      UploadId = (await client.send(begin)).UploadId;
+    });
+    if (begun.kind !== "done") return begun;
+
+    const body = utf8("other bytes");
+    const part = { PartNumber: 1, ChecksumSHA256: sha256Base64(body) };
+    let ETag: string | undefined;
+    const upload = new UploadPartCommand({ ...target, UploadId, ...part, Body: body });
+    const uploaded = await attacker.try(async (client) => {
+      ETag = (await client.send(upload)).ETag;
+    });
+    const complete = new CompleteMultipartUploadCommand({
+      ...target,
+      UploadId,
+      MultipartUpload: { Parts: [{ ...part, ETag }] },
+    });
+    const completed =
+      uploaded.kind === "done" ? await attacker.try((client) => client.send(complete)) : uploaded;
+    if (completed.kind !== "done") {
+      // What was uploaded would be kept, and paid for, until somebody looks for it.
+      const abort = new AbortMultipartUploadCommand({ ...target, UploadId });
+      await attacker.try((client) => client.send(abort));
+    }
+    return completed;
   });
 
 export const deleteVersion: Attempt = (scene) =>
