@@ -3,6 +3,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CreateBucketCommand } from "@aws-sdk/client-s3";
+import type { Client } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findS3Server, S3_IMPLEMENTATIONS } from "../../deploy/local/s3-binaries.ts";
 import { AuditService, type Head } from "../../gen/ts/psephos/audit/v1/audit_pb.js";
@@ -14,15 +15,16 @@ import { type TestElection, TestStack, until } from "./election-fixture.ts";
 
 describe.each(S3_IMPLEMENTATIONS)("with evidence in %s, a vote an object,", (implementation) => {
   let stack: TestStack;
+  let audit: Client<typeof AuditService>;
 
   beforeAll(async () => {
     const server = await findS3Server(implementation);
     stack = await TestStack.start({ store: { kind: "server", server }, layout: "object-per-vote" });
+    audit = await stack.client(AuditService, "operator/test");
   });
   afterAll(() => stack?.[Symbol.asyncDispose]());
 
   async function headOf({ id }: TestElection): Promise<Head | undefined> {
-    const audit = await stack.client(AuditService, "operator/test");
     return (await audit.getHead({ electionId: id })).head;
   }
 
@@ -32,6 +34,7 @@ describe.each(S3_IMPLEMENTATIONS)("with evidence in %s, a vote an object,", (imp
     const { s3, layout } = stack.stack.evidence.config;
     service.config = { ...service.config, evidence: { s3: { ...s3, ...changes }, layout } };
     await service.restart();
+    audit = await stack.client(AuditService, "operator/test"); // The old connection would try again when it thinks fit.
   }
 
   const failures = () => stack.metric("audit-service", "psephos_audit_evidence_failures_total");

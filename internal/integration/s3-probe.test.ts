@@ -2,6 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CreateBucketCommand, PutBucketVersioningCommand } from "@aws-sdk/client-s3";
+import type { Client } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findS3Server } from "../../deploy/local/s3-binaries.ts";
 import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
@@ -12,11 +13,13 @@ import { type Finished, psephos, writeProfile } from "./cli-fixture.ts";
 import { type TestElection, TestStack, until } from "./election-fixture.ts";
 
 let stack: TestStack;
+let audit: Client<typeof AuditService>;
 let folder: TemporaryFolder;
 
 beforeAll(async () => {
   folder = await TemporaryFolder.create();
   stack = await TestStack.start({ store: { kind: "server", server: await findS3Server("versitygw") } });
+  audit = await stack.client(AuditService, "operator/test");
   await writeProfile(stack, folder.path);
 });
 afterAll(async () => {
@@ -30,7 +33,6 @@ function cli(...args: string[]): Promise<Finished> {
 
 describe("AuditService", () => {
   async function headOf({ id }: TestElection): Promise<Head | undefined> {
-    const audit = await stack.client(AuditService, "operator/test");
     return (await audit.getHead({ electionId: id })).head;
   }
 
@@ -44,6 +46,7 @@ describe("AuditService", () => {
     if (!s3) throw new Error("the evidence is not in S3");
     service.config = { ...service.config, evidence: { s3: { ...s3, ...probe }, layout } };
     await service.restart();
+    audit = await stack.client(AuditService, "operator/test"); // The old connection would try again when it thinks fit.
   }
 
   test("probes its bucket, and each log tells of it", async () => {
