@@ -49,6 +49,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "type internal/shard/ports.ts",
     "type internal/audit/head.ts",
     "type internal/restore/ports.ts",
+    "type internal/reconcile/repair-ports.ts",
   ],
   "internal/stream": ["internal/core", "internal/telemetry"],
   "internal/worm": ["internal/core", "internal/telemetry", "type internal/config/evidence.ts"],

@@ -37,14 +37,14 @@ const STATEMENT_TIMEOUT_MS = 3_600_000;
 /** How long the sessions of a process that was killed may take to end. */
 const LEAVING_MS = 10_000;
 const LOOK_AGAIN_MS = 200;
-/** Any number that nothing else in this database locks: one restore at a time. */
-const LOCK = 0x7073_7265;
+/** Any number that nothing else in this database locks: one restore or repair at a time. */
+export const RESTORE_LOCK = 0x7073_7265;
 
 /**
  * The token of a record whose request nobody knows any more: evidence has none. No request has it, so a voter's second
  * attempt is never taken for a repetition of the first. docs/operations.md, "Recovery".
  */
-const UNKNOWN_REQUEST = new Uint8Array(16);
+export const UNKNOWN_REQUEST = new Uint8Array(16);
 
 const SERVICES = ["psephos_router", "psephos_audit"] as const;
 
@@ -260,13 +260,13 @@ export class PostgresRestoreInstance implements RestoreInstance, AsyncDisposable
     }
     while (true) {
       const [row] = await this.#guarded<{ locked: boolean }>(
-        `SELECT pg_try_advisory_lock(${LOCK}) AS locked`,
+        `SELECT pg_try_advisory_lock(${RESTORE_LOCK}) AS locked`,
       );
       if (row?.locked) return;
       if (performance.now() > deadline) {
         throw new ServiceError(
           "failed-precondition",
-          `another restore is at work on instance ${this.name}: wait for its end, or stop it first`,
+          `another restore, or a repair, is at work on instance ${this.name}: wait for its end, or stop it first`,
           { reason: "RESTORE_RUNNING" },
         );
       }
@@ -359,7 +359,7 @@ function failedWith(error: unknown, code: string): boolean {
   return error instanceof ServiceError && error.cause instanceof DatabaseError && error.cause.code === code;
 }
 
-function arraysOf(records: readonly VoteRecord[]): Buffer[] {
+export function arraysOf(records: readonly VoteRecord[]): Buffer[] {
   return [
     int2Array(records.map((record) => record.shard)),
     int8Array(records.map((record) => record.sequence)),

@@ -13,16 +13,18 @@ export interface SealedRecord {
 /** Rows that are compared at once. */
 const PAGE = 2_000;
 
-/** Compares the consecutive sealed records of a shard with its rows. */
+/** Compares the consecutive sealed records of a shard with its rows. Answers those that are not there as they were sealed. */
 export async function compareShard(
   readChain: ReadChain,
   checkpoint: number,
   sealed: readonly SealedRecord[],
   differences: Differences,
-): Promise<void> {
+): Promise<SealedRecord[]> {
+  const damaged: SealedRecord[] = [];
   for (let at = 0; at < sealed.length; at += PAGE) {
-    await comparePage(readChain, checkpoint, sealed.slice(at, at + PAGE), differences);
+    damaged.push(...(await comparePage(readChain, checkpoint, sealed.slice(at, at + PAGE), differences)));
   }
+  return damaged;
 }
 
 async function comparePage(
@@ -30,17 +32,20 @@ async function comparePage(
   checkpoint: number,
   sealed: readonly SealedRecord[],
   differences: Differences,
-): Promise<void> {
+): Promise<SealedRecord[]> {
+  const damaged: SealedRecord[] = [];
   const [first, last] = [sealed[0]?.record, sealed.at(-1)?.record];
-  if (!first || !last) return;
+  if (!first || !last) return damaged;
   const { rows, holed } = await readRows(readChain, first.shard, first.sequence, last.sequence);
   const sequencesByHash = new Map(sealed.map(({ record }) => [toHex(record.hash), record.sequence]));
-  for (const { index, record } of sealed) {
+  for (const one of sealed) {
+    const { index, record } = one;
     const { shard, sequence } = record;
     const found = rows.get(sequence) ?? [];
     if (holed.some(({ first, last }) => first <= sequence && sequence <= last)) {
       const problem = "so many rows are missing around here that not each was looked at";
       differences.add({ shard, sequence, index, checkpoint, kind: "missing", problem });
+      damaged.push(one);
       continue;
     }
     differences.compared.sealed++;
@@ -51,11 +56,12 @@ async function comparePage(
       differences.add({ ...place, kind: "duplicate", problem });
     }
     const row = found.find((row) => sameRecord(row, record)) ?? found[0];
+    const fields = row ? differingFields(row, record) : [];
+    if (!row || fields.length > 0 || found.length > 1) damaged.push(one);
     if (!row) {
       differences.add({ ...place, kind: "missing", problem: "sealed, and the database does not have it" });
       continue;
     }
-    const fields = differingFields(row, record);
     if (fields.length === 0) continue;
     const other = sequencesByHash.get(toHex(row.hash));
     const problem =
@@ -68,6 +74,7 @@ async function comparePage(
       problem,
     });
   }
+  return damaged;
 }
 
 export function sameRecord(a: VoteRecord, b: VoteRecord): boolean {

@@ -1,5 +1,6 @@
+import { ChainError, type ChainHead, verifyNext } from "../ballot/chain.ts";
 import type { VoteRecord } from "../ballot/record.ts";
-import type { ShardId } from "../core/ids.ts";
+import type { Sequence, ShardId } from "../core/ids.ts";
 import { differingFields, type SealedRecord } from "./compare-shard.ts";
 import type { Differences } from "./difference.ts";
 
@@ -42,6 +43,21 @@ export class StreamComparison {
       this.#differences.add({ kind: "stream", shard, sequence, index, checkpoint, problem });
     }
     this.#compared.set(shard, last);
+  }
+
+  /** The last sequence of a shard to which records that came continue its sealed chain: they were acknowledged. */
+  acknowledged(end: ChainHead, shards: number): Sequence {
+    const waiting = this.#waiting.get(end.shard);
+    let head = end;
+    for (let next = waiting?.get(head.sequence + 1); next; next = waiting?.get(head.sequence + 1)) {
+      try {
+        head = verifyNext(head, next, shards);
+      } catch (error) {
+        if (!(error instanceof ChainError)) throw error;
+        break;
+      }
+    }
+    return head.sequence;
   }
 
   /** The evidence ends here. What the stream has beyond may be sealed in a moment; of a closed log there is nothing. */

@@ -2,6 +2,7 @@ import { type ChainHead, genesisHeads } from "../ballot/chain.ts";
 import type { Manifest } from "../ballot/manifest.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import { Tally, TallyError } from "../ballot/tally.ts";
+import type { Sequence } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
 import { checkpointNumberOf } from "../evidence/layout.ts";
 import type { Segment } from "../evidence/segment.ts";
@@ -17,6 +18,8 @@ export interface ReconciliationOptions {
   readonly readChain: ReadChain;
   /** What the stream still has; undefined where it is not to be compared. */
   readonly stream?: StreamRuns | undefined;
+  /** Takes the sealed records of a shard that its database has not as they were sealed, in order. */
+  readonly onDamaged?: ((damaged: readonly SealedRecord[]) => Promise<void>) | undefined;
 }
 
 /**
@@ -44,6 +47,17 @@ export class Reconciliation {
   /** Records of the stream that came too late to be compared. */
   get lateStreamRecords(): number {
     return this.#stream?.late ?? 0;
+  }
+
+  /** Whether the log has its closing entry. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** In order of shard, up to where votes are known to be acknowledged: sealed, or still on the stream. */
+  get acknowledged(): Sequence[] {
+    const { shards } = this.#options.manifest;
+    return this.#heads.map((head) => this.#stream?.acknowledged(head, shards) ?? head.sequence);
   }
 
   async take({ firstIndex, entries }: Pick<Segment, "firstIndex" | "entries">): Promise<void> {
@@ -85,7 +99,8 @@ export class Reconciliation {
   async #compare(): Promise<void> {
     const { number, sealed } = this.#block;
     for (const [shard, records] of byShard(sealed)) {
-      await compareShard(this.#options.readChain, number, records, this.differences);
+      const damaged = await compareShard(this.#options.readChain, number, records, this.differences);
+      if (damaged.length > 0) await this.#options.onDamaged?.(damaged);
       await this.#stream?.compare(shard, number, records);
     }
   }
