@@ -75,7 +75,8 @@ export async function prepareRestore(
   return { elections, evidence, tiles, instances, place, publisher: directories };
 }
 
-function configOf<T>(load: () => T): T {
+/** Mistakes in a configuration are mistakes in the use of the command. */
+export function configOf<T>(load: () => T): T {
   try {
     return load();
   } catch (error) {

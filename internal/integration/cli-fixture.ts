@@ -10,7 +10,7 @@ import type { Profile } from "../cli/profile.ts";
 import type { TestStack } from "./election-fixture.ts";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const MAIN = join(ROOT, "cmd", "psephos", "main.ts");
+export const MAIN = join(ROOT, "cmd", "psephos", "main.ts");
 
 export interface Finished {
   /** The exit status, or the signal that ended it. */

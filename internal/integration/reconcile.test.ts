@@ -1,12 +1,15 @@
 // A superuser changes the databases, and somebody else the stream. `psephos reconcile` names what is not as it was sealed.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { NODE_FLAGS } from "../../deploy/local/service-process.ts";
 import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
 import type { Difference } from "../reconcile/difference.ts";
-import { psephos, writeProfile } from "./cli-fixture.ts";
-import { type TestElection, TestStack } from "./election-fixture.ts";
+import { MAIN, psephos, writeProfile } from "./cli-fixture.ts";
+import { refusalOf, type TestElection, TestStack, until, voteOf } from "./election-fixture.ts";
 
 let stack: TestStack;
 let folder: TemporaryFolder;
@@ -203,6 +206,212 @@ test("put back, everything is the same again", async () => {
   expect((await reconcile()).differences).toEqual([]);
 });
 
+describe("--repair", () => {
+  interface Repaired extends Reconciled {
+    readonly repaired: readonly {
+      readonly instance: string;
+      readonly shards: readonly {
+        readonly shard: number;
+        readonly rows: object;
+        readonly head_sequence?: number;
+      }[];
+      readonly guards: readonly string[];
+      readonly guards_left: readonly string[];
+    }[];
+    readonly left_alone: readonly { readonly shard: number; readonly reason: string }[];
+  }
+
+  const repairArgs = (of: TestElection) => [
+    ...["reconcile", "--repair", "--json", "--election", of.id],
+    ...["--shard-router", stack.stack.services["shard-router"].configFile],
+  ];
+  const environment = () => ({ env: { PSEPHOS_PROFILE: profile } });
+
+  async function repair(of = election, expected = 0): Promise<Repaired> {
+    const { status, stdout, stderr } = await psephos([...repairArgs(of), "--yes"], environment());
+    expect(status, stdout + stderr).toBe(expected);
+    return JSON.parse(stdout);
+  }
+
+  const tamper = (...change: string[]) =>
+    asSuperuser(`SET session_replication_role = replica; ${change.join(";")}`);
+
+  /** All that evidence says of the tables, and the rules on them. A request's token is in no evidence. */
+  async function databases(): Promise<object[]> {
+    const { rows } = await asSuperuser(`
+      SELECT 'row' AS kind, ROW(election, shard, sequence, revision, cast_at, voter_pseudonym, sealed_choice, record_hash)::text
+        AS what FROM psephos.records UNION ALL
+      SELECT 'head', h::text FROM psephos.shard_heads h UNION ALL
+      SELECT 'rule', conname || pg_get_constraintdef(oid) FROM pg_constraint
+      WHERE connamespace = 'psephos'::regnamespace UNION ALL
+      SELECT 'rule', tgname || tgenabled::text || pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2`);
+    return rows;
+  }
+
+  const noRows = { missing: 0, changed: 0, moved: 0, duplicate: 0 };
+
+  async function expectWell(of: TestElection): Promise<void> {
+    const args = ["verify", "--databases", "--evidence", stack.stack.folders.evidence, "--election", of.id];
+    const { status, stdout, stderr } = await psephos(args, environment());
+    expect(status, stdout + stderr).toBe(0);
+  }
+
+  test("where nothing is wrong says so, and changes nothing", async () => {
+    const before = await databases();
+    expect(await repair()).toMatchObject({ result: "ok", repaired: [], left_alone: [] });
+    expect(await databases()).toEqual(before);
+  });
+
+  test("puts back rows that were changed, deleted, moved and doubled, a lost head, and the rules", async () => {
+    const before = await databases();
+    const last2 = await lastOf(2);
+    await asSuperuser(`ALTER TABLE psephos.records DROP CONSTRAINT records_chain, DROP CONSTRAINT records_voter;
+                       ALTER TABLE psephos.shard_heads DISABLE TRIGGER shard_heads_move_forward`);
+    await tamper(
+      `UPDATE psephos.records SET sealed_choice = set_byte(sealed_choice, 50, get_byte(sealed_choice, 50) # 1) WHERE ${at(0, 3)}`,
+      `UPDATE psephos.records SET voter_pseudonym = sha256('x') WHERE ${at(0, 4)}`,
+      `DELETE FROM psephos.records WHERE election = ${number} AND shard = 0 AND sequence BETWEEN 10 AND 12`,
+      `UPDATE psephos.records SET sequence = 13 - sequence
+       WHERE election = ${number} AND shard = 1 AND sequence IN (4, 9)`,
+      `INSERT INTO psephos.records SELECT * FROM psephos.records WHERE ${at(1, 20)}`,
+      `DELETE FROM psephos.records WHERE election = ${number} AND shard = 2`,
+      `DELETE FROM psephos.shard_heads WHERE election = ${number} AND shard = 2`,
+    );
+    const { result, differences, repaired, left_alone } = await repair();
+    expect({ result, differences, left_alone }).toEqual({ result: "ok", differences: [], left_alone: [] });
+    expect(repaired).toMatchObject([
+      {
+        shards: [
+          { shard: 0, rows: { ...noRows, missing: 3, changed: 2 } },
+          { shard: 1, rows: { ...noRows, moved: 2, duplicate: 1 } },
+          { shard: 2, rows: { ...noRows, missing: last2 }, head_sequence: last2 },
+        ],
+        guards: [
+          "records_chain of records",
+          "records_voter of records",
+          "the trigger shard_heads_move_forward of shard_heads",
+        ],
+        guards_left: [],
+      },
+    ]);
+    expect(await databases()).toEqual(before);
+    await expectWell(election);
+    expect(await repair()).toMatchObject({ repaired: [] });
+  });
+
+  test("moves the head of an older backup forward, to which nobody voted since", async () => {
+    const last = await lastOf(1);
+    await tamper(
+      `DELETE FROM psephos.records WHERE election = ${number} AND shard = 1 AND sequence > 20`,
+      `UPDATE psephos.shard_heads SET sequence = 20, sealed_sequence = 20,
+         hash = (SELECT record_hash FROM psephos.records WHERE ${at(1, 20)})
+       WHERE election = ${number} AND shard = 1`,
+    );
+    expect((await repair()).repaired).toMatchObject([
+      { shards: [{ shard: 1, rows: { ...noRows, missing: last - 20 }, head_sequence: last }] },
+    ]);
+    await expectWell(election);
+  });
+
+  test("leaves a row after the end of the closed log alone, and says so", async () => {
+    const last = await lastOf(3);
+    await tamper(
+      `INSERT INTO psephos.records SELECT ${last + 1}, cast_at, election, revision + 1, shard, voter_pseudonym,
+         request_token, sealed_choice, record_hash FROM psephos.records WHERE ${at(3, last)}`,
+      `UPDATE psephos.shard_heads SET sequence = ${last + 1} WHERE election = ${number} AND shard = 3`,
+      `DELETE FROM psephos.records WHERE ${at(3, 2)}`,
+    );
+    const { differences, repaired } = await repair(election, 1);
+    expect(repaired).toMatchObject([{ shards: [{ shard: 3, rows: { ...noRows, missing: 1 } }] }]);
+    expect(differences).toMatchObject([{ kind: "unsealed", sequence: last + 1 }]);
+    await tamper(
+      `DELETE FROM psephos.records WHERE ${at(3, last + 1)}`,
+      `UPDATE psephos.shard_heads SET sequence = ${last} WHERE election = ${number} AND shard = 3`,
+    );
+    expect((await repair()).repaired).toEqual([]);
+  });
+
+  test("changes nothing unless it is confirmed, by the election's id or --yes", async () => {
+    await tamper(`DELETE FROM psephos.records WHERE ${at(0, 7)}`);
+    const before = await databases();
+    expect(await psephos(repairArgs(election), environment())).toMatchObject({
+      status: 2,
+      stdout: "",
+      stderr: expect.stringContaining("say --yes"),
+    });
+    expect(await answered("yes")).toMatchObject({
+      status: 2,
+      said: expect.stringContaining("1 rows missing"),
+    });
+    expect(await databases()).toEqual(before);
+    expect(await answered(election.id)).toMatchObject({ status: 0 });
+    expect((await reconcile()).differences).toEqual([]);
+  });
+
+  /** On a terminal, which script(1) makes. */
+  async function answered(answer: string): Promise<{ status: number | null; said: string }> {
+    const command = [process.execPath, ...NODE_FLAGS, MAIN, ...repairArgs(election)];
+    const child = spawn("script", ["-qec", command.map((word) => `'${word}'`).join(" "), "/dev/null"], {
+      env: { ...process.env, ...environment().env },
+    });
+    let said = "";
+    child.stdout.on("data", (chunk) => {
+      said += chunk;
+      if (said.includes("to go on: ") && child.stdin.writable) child.stdin.end(`${answer}\n`);
+    });
+    const [status] = await once(child, "close");
+    return { status, said };
+  }
+
+  test("is refused before anything is read when it is not said what to compare with and where to write", async () => {
+    const of = (...args: string[]) =>
+      psephos(["reconcile", "--election", election.id, ...args], environment());
+    expect(await of("--repair", "--yes")).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("--shard-router"),
+    });
+    expect(await of("--yes")).toMatchObject({ status: 2, stderr: expect.stringContaining("--repair") });
+  });
+
+  test("while votes are cast: none is lost, and who voted is refused", async () => {
+    const open = await stack.createElection("repaired", { shards: SHARDS });
+    const sealed = open.ballots(200);
+    await open.cast(sealed);
+    await until("they are public", async () => (await open.publishedSize()) > sealed.length);
+    const { rows } = await asSuperuser("SELECT election FROM psephos.elections WHERE election_id = $1", [
+      open.id,
+    ]);
+    const of = `election = ${rows[0].election}`;
+    const casting = await open.startCasting({ window: 1 });
+    await casting.acknowledged(20);
+    await tamper(
+      `DELETE FROM psephos.records WHERE ${of} AND shard = 0 AND sequence <= 20`,
+      `UPDATE psephos.records SET cast_at = cast_at + 1 WHERE ${of} AND shard = 1 AND sequence = 7`,
+      `DELETE FROM psephos.records WHERE ${of} AND shard = 2 AND sequence = 1`,
+    );
+    const { repaired } = await repair(open);
+    expect(repaired).toMatchObject([
+      {
+        shards: [
+          { shard: 0, rows: { ...noRows, missing: 20 } },
+          { shard: 1, rows: { ...noRows, changed: 1 } },
+          { shard: 2, rows: { ...noRows, missing: 1 } },
+        ],
+      },
+    ]);
+    await casting.acknowledged(20);
+    await casting.stop();
+    const client = await open.voter();
+    for (const vote of sealed.slice(0, 40)) {
+      const again = voteOf(open, { ...vote, requestId: `again ${vote.requestId}` });
+      expect(await refusalOf(client.castVote(again))).toMatchObject({ kind: "already-exists" });
+    }
+    await open.drain();
+    await open.expectExactly();
+    await expectWell(open);
+  });
+});
+
 test("an emptied stream is no difference, and one that cannot be reached is said", async () => {
   const { nats } = stack.stack;
   await nats.stop();
@@ -225,6 +434,18 @@ test("evidence that does not verify is no measure of anything", async () => {
   expect(status).toBe(1);
   expect(stdout).toContain(key);
   expect(stdout).toContain("the evidence itself does not verify");
+
+  // Nor is anything written from it.
+  const deleted = `DELETE FROM psephos.records WHERE ${at(0, 1)}`;
+  await asSuperuser(deleted);
+  const repair = [...args, "--repair", "--yes", "--shard-router"];
+  const { configFile } = stack.stack.services["shard-router"];
+  expect(await psephos([...repair, configFile], { env: { PSEPHOS_PROFILE: profile } })).toMatchObject({
+    status: 1,
+    stdout: expect.stringContaining("the evidence itself does not verify"),
+    stderr: expect.stringContaining("nothing was changed"),
+  });
+  expect((await asSuperuser(`SELECT FROM psephos.records WHERE ${at(0, 1)}`)).rowCount).toBe(0);
 });
 
 async function lastOf(shard: number): Promise<number> {

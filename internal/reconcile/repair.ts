@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type ChainHead, genesisHeads } from "../ballot/chain.ts";
 import type { Manifest } from "../ballot/manifest.ts";
 import { ServiceError } from "../core/errors.ts";
-import { type Sequence, type ShardId, shardId } from "../core/ids.ts";
+import type { Sequence, ShardId } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
 import type { Segment } from "../evidence/segment.ts";
 import type { SealedRecord } from "./compare-shard.ts";
@@ -23,17 +23,18 @@ const MAX_ROWS = 1_000_000;
 export interface RepairOptions {
   readonly manifest: Manifest;
   readonly manifestHash: Hash;
-  readonly election: DatabaseElection;
+  readonly election: Pick<DatabaseElection, "number" | "placement">;
   /** By the names in the election's placement. */
   readonly instances: ReadonlyMap<string, RepairInstance>;
   /** Entries of the log that are signed and public: what comes after them is no evidence yet. Infinity for all of them. */
   readonly size: number;
 }
 
-/** What the whole comparison found out. */
+/** What is known when all was compared. */
 export interface Compared {
   /** In order of shard: the last sequence that is known to be acknowledged. */
   readonly acknowledged: readonly Sequence[];
+  /** Whether the election takes no more votes, by its log or its state. */
   readonly closed: boolean;
 }
 
@@ -122,13 +123,11 @@ export class Repair {
     facts: InstanceFacts,
     { acknowledged, closed }: Compared,
   ): InstancePlan {
-    const state = this.#options.election.state;
     const plans = facts.shards.map((found, i) => {
       const end = ends[i];
       const last = acknowledged[found.shard];
       if (end?.shard !== found.shard || last === undefined) throw new RangeError("facts of another shard");
-      const over = closed || state === "closing" || state === "closed";
-      return planShard({ facts: found, end, shards, closed: over, acknowledged: last });
+      return planShard({ facts: found, end, shards, closed, acknowledged: last });
     });
     return {
       instance: name,
@@ -152,7 +151,7 @@ export class Repair {
   }
 
   #instanceOf(shard: ShardId): RepairInstance {
-    return this.#named(this.#options.election.placement[shardId(shard)] ?? "");
+    return this.#named(this.#options.election.placement[shard] ?? "");
   }
 
   #named(name: string): RepairInstance {
