@@ -51,6 +51,7 @@ export class InterruptedError extends Error {
 
 const UNAVAILABLE: readonly ErrorKind[] = [
   "unavailable",
+  "aborted",
   "deadline-exceeded",
   "resource-exhausted",
   "cancelled",

@@ -203,10 +203,13 @@ async function lock(client: Client, { election, ends }: RepairRequest): Promise<
     await client.query("LOCK TABLE shard_heads IN ACCESS EXCLUSIVE MODE");
     await client.query("LOCK TABLE records IN ACCESS EXCLUSIVE MODE");
   }
-  await client.query({
+  const { rowCount } = await client.query({
     text: LOCK_HEADS,
     values: [int4Array(ends.map(() => election)), int2Array(ends.map(({ shard }) => shard))],
   });
+  // A head that is gone cannot be locked, and creating the election again makes it, at the chain's beginning: votes taken
+  // there would be rows that are not as they were sealed. Rows first: whoever waits for one has not begun to write.
+  if (rowCount !== ends.length) await client.query("LOCK TABLE shard_heads IN SHARE ROW EXCLUSIVE MODE");
   return since;
 }
 

@@ -97,6 +97,7 @@ export async function brokenGuards(client: Client): Promise<BrokenGuard[]> {
      SELECT 'constraint' AS kind, t.name AS table, c.conname::text AS name, pg_get_constraintdef(c.oid) AS definition,
             c.convalidated AND coalesce(i.indisvalid, true) AS works
      FROM pg_constraint c JOIN t ON t.oid = c.conrelid LEFT JOIN pg_index i ON i.indexrelid = c.conindid
+     WHERE c.contype <> 'n' -- NOT NULL, which is asked of columns: PostgreSQL 18 has it here, too
      UNION ALL
      SELECT 'trigger', t.name, g.tgname::text, pg_get_triggerdef(g.oid), g.tgenabled = 'O'
      FROM pg_trigger g JOIN t ON t.oid = g.tgrelid WHERE NOT g.tgisinternal
@@ -155,7 +156,8 @@ function* brokenIn(table: string, all: readonly Found[]): Generator<BrokenGuard>
       statements: [`ALTER TABLE psephos.${table} ALTER COLUMN ${name} SET NOT NULL`],
     };
   }
-  for (const [name, definition] of Object.entries(CONSTRAINTS[table] ?? {})) {
+  const constraints = CONSTRAINTS[table] ?? {};
+  for (const [name, definition] of Object.entries(constraints)) {
     const one = of("constraint").find((constraint) => constraint.name === name);
     if (one?.works && one.definition === definition) continue;
     const add = `ALTER TABLE psephos.${table} ADD CONSTRAINT ${name} ${definition}`;
@@ -169,7 +171,11 @@ function* brokenIn(table: string, all: readonly Found[]): Generator<BrokenGuard>
     const drop = `DROP TRIGGER IF EXISTS ${name} ON psephos.${table}`;
     yield { name: `the trigger ${name} of ${table}`, statements: [drop, definition] };
   }
-  const added = [...of("trigger").filter(({ name }) => !(name in triggers)), ...of("rule")];
+  const added = [
+    ...of("constraint").filter(({ name }) => !(name in constraints)),
+    ...of("trigger").filter(({ name }) => !(name in triggers)),
+    ...of("rule"),
+  ];
   for (const { kind, name } of added)
     yield { name: `the ${kind} ${name} of ${table}`, statements: undefined };
 }

@@ -61,8 +61,15 @@ export function planShard(options: PlanShardOptions): ShardPlan {
 
 function isOnChain(head: DatabaseHead, { facts, end, shards }: PlanShardOptions): boolean {
   if (head.sequence === end.sequence) return equalBytes(head.hash, end.hash);
-  if (head.sequence > end.sequence) return facts.next.length === 1 && follows(end, facts.next[0], shards);
+  if (head.sequence > end.sequence) return continued(end, facts.next, shards);
   return follows(head, facts.afterHead, shards);
+}
+
+/** Whether the first of these rows continues the chain, and is the only one of its sequence. */
+function continued(end: ChainHead, [first, ...more]: ShardFacts["next"], shards: number): boolean {
+  return (
+    follows(end, first, shards) && more.every((row) => row !== undefined && row.sequence > end.sequence + 1)
+  );
 }
 
 /** What the head is to be, or why it cannot be said. */
