@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NODE_FLAGS } from "../../deploy/local/service-process.ts";
 import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
 import type { Difference } from "../reconcile/difference.ts";
-import { MAIN, psephos, writeProfile } from "./cli-fixture.ts";
+import { finished, MAIN, psephos, spawnPsephos, writeProfile } from "./cli-fixture.ts";
 import { refusalOf, type TestElection, TestStack, until, voteOf } from "./election-fixture.ts";
 
 let stack: TestStack;
@@ -35,16 +35,18 @@ afterAll(async () => {
   await folder?.[Symbol.asyncDispose]();
 });
 
-async function asSuperuser(sql: string, values: unknown[] = []): Promise<pg.QueryResult> {
+/** A superuser's session. */
+async function superuser(): Promise<pg.Client & AsyncDisposable> {
   const [postgres] = stack.stack.postgres;
   if (!postgres) throw new RangeError("there is no Postgres");
   const client = new pg.Client(await postgres.clientConfig("postgres"));
   await client.connect();
-  try {
-    return await client.query(sql, values);
-  } finally {
-    await client.end();
-  }
+  return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
+}
+
+async function asSuperuser(sql: string, values: unknown[] = []): Promise<pg.QueryResult> {
+  await using client = await superuser();
+  return await client.query(sql, values);
 }
 
 interface Reconciled {
@@ -362,6 +364,32 @@ describe("--repair", () => {
     const [status] = await once(child, "close");
     return { status, said };
   }
+
+  test("killed while it writes, leaves everything as it was, and can be run again", async () => {
+    await tamper(`DELETE FROM psephos.records WHERE ${at(0, 7)}`);
+    const before = await databases();
+    {
+      await using blocker = await superuser();
+      await blocker.query("BEGIN; LOCK TABLE psephos.records IN SHARE MODE");
+      const child = spawnPsephos([...repairArgs(election), "--yes"], environment());
+      const killed = finished(child);
+      await until("it holds the heads and waits to write", async () => {
+        const waiting = "SELECT FROM pg_locks WHERE relation = 'psephos.records'::regclass AND NOT granted";
+        return (await blocker.query(waiting)).rowCount !== 0;
+      });
+      child.kill("SIGKILL");
+      expect((await killed).status).toBe("SIGKILL");
+    }
+    await until("its sessions have ended", async () => {
+      const left = "SELECT FROM pg_stat_activity WHERE usename = 'psephos_owner'";
+      return (await asSuperuser(left)).rowCount === 0;
+    });
+    expect(await databases()).toEqual(before);
+    expect(await repair()).toMatchObject({
+      result: "ok",
+      repaired: [{ shards: [{ rows: { missing: 1 } }] }],
+    });
+  });
 
   test("is refused before anything is read when it is not said what to compare with and where to write", async () => {
     const of = (...args: string[]) =>

@@ -24,9 +24,10 @@ shard, sequence, log index and vote checkpoint, never by voter or choice. Rows a
 auditor's identity; the stream, with the operator's.
 
 --repair puts rows back as they were sealed, where all of the evidence verifies and is that of the public log, and with them
-constraints and triggers that are missing. It shows what it would do and asks first. Rows after the sealed ones stay as they
-are. Voting goes on. shard-router.json says in "migrate_tls" of each instance how to connect as psephos_owner.
-docs/operations.md, "Reconcile", says what it leaves alone, and what to do then.`;
+constraints and triggers that are missing; never the other way round. It shows what it would do, and goes on when the
+election's id is typed, or with --yes. Rows after the sealed ones stay as they are. Voting goes on. shard-router.json says in
+"migrate_tls" of each instance how to connect as psephos_owner. docs/operations.md, "Putting rows back", says what it leaves
+alone, and what to do then.`;
 
 export function reconcileCommand(program: Command, { run, stopSignal }: Cli): void {
   const reconcile = program

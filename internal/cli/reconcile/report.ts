@@ -106,7 +106,7 @@ export function describeRemaining({ differences }: ComparedElection): string[] {
   return [
     "rows after the sealed ones stay as they are: they may be acknowledged votes that are nowhere else, and the evidence does " +
       "not say what they should be. What the stream still has is sealed by AuditService, and can be put back then: run this " +
-      'again. docs/operations.md, "Reconcile", says what to do about the rest',
+      'again. docs/operations.md, "Putting rows back", says what to do about the rest',
   ];
 }
 
