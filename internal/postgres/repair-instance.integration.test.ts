@@ -254,6 +254,27 @@ describe("the rules", () => {
     await expect(superuser("UPDATE shard_heads SET sequence = 1")).rejects.toThrow("only moves forward");
   });
 
+  test("of a head come back with it, whether it is gone or stands in their way", async () => {
+    await insert(sealed);
+    await superuser("ALTER TABLE shard_heads DROP CONSTRAINT shard_heads_key");
+    expect(await instance.repair(REQUEST, order)).toMatchObject({
+      restored: ["shard_heads_key of shard_heads"],
+      left: [],
+    });
+    await superuser(
+      `ALTER TABLE shard_heads DISABLE TRIGGER shard_heads_move_forward, DROP CONSTRAINT shard_heads_check`,
+    );
+    await superuser(
+      "UPDATE shard_heads SET sequence = 4, hash = (SELECT record_hash FROM records WHERE sequence = 4)",
+    );
+    await instance.stage(sealed.slice(4, 5)); // What comparing the rows found makes no difference to the head.
+    expect(await instance.repair(REQUEST, order)).toMatchObject({
+      restored: ["the trigger shard_heads_move_forward of shard_heads", "shard_heads_check of shard_heads"],
+      left: [],
+    });
+    expect(planOf(await instance.examine(REQUEST))).toMatchObject({ kind: "nothing" });
+  });
+
   test("that rows stand in the way of stay off, and the others come back", async () => {
     await fill(sealed);
     await superuser(

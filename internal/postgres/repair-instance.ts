@@ -139,14 +139,17 @@ export class PostgresRepairInstance implements RepairInstance, AsyncDisposable {
       const facts = await factsOf(client, request);
       const order = decide(facts);
       await writeRows(client, request, order.shards);
+      // Writing heads takes their key; and a head as it was found may stand in the way of a rule.
+      const before = await mendGuards(client, await brokenGuards(client));
       await replaceHeads(client, request, order.heads);
-      const guards = await mendGuards(client, await brokenGuards(client));
+      const after = await mendGuards(client, await brokenGuards(client));
       committing = true;
       const { command } = await client.query("COMMIT");
       committing = false;
       // COMMIT of a transaction that has failed rolls it back and says so in its command tag only.
       if (command !== "COMMIT") throw new TypeError(`${command} after a repair`);
-      return { ...guards, lockedMs: performance.now() - locked };
+      const restored = [...before.restored, ...after.restored];
+      return { restored, left: after.left, lockedMs: performance.now() - locked };
     } catch (error) {
       discard(client); // With it ends whatever state its transaction is in.
       const failure = failureOf(this.name, error);
