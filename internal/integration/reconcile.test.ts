@@ -1,7 +1,7 @@
 // A superuser changes the databases, and somebody else the stream. `psephos reconcile` names what is not as it was sealed.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { rm } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -453,27 +453,35 @@ test("an emptied stream is no difference, and one that cannot be reached is said
   expect(compared).toMatchObject({ rows: 300, stream_records: 0 });
 });
 
-test("evidence that does not verify is no measure of anything", async () => {
+test("evidence that does not verify is no measure of anything, and nothing is written from it", async () => {
   let key = "";
   for await (key of election.evidence.list(`${election.id}/votes/checkpoint_0000000001/entries_`)) break;
-  await rm(join(stack.stack.folders.evidence, key));
-  const args = ["reconcile", "--election", election.id];
-  const { status, stdout } = await psephos(args, { env: { PSEPHOS_PROFILE: profile } });
-  expect(status).toBe(1);
-  expect(stdout).toContain(key);
-  expect(stdout).toContain("the evidence itself does not verify");
-
-  // Nor is anything written from it.
-  const deleted = `DELETE FROM psephos.records WHERE ${at(0, 1)}`;
-  await asSuperuser(deleted);
-  const repair = [...args, "--repair", "--yes", "--shard-router"];
+  const file = join(stack.stack.folders.evidence, key);
+  const bytes = await readFile(file);
+  await asSuperuser(`DELETE FROM psephos.records WHERE ${at(0, 1)}`);
   const { configFile } = stack.stack.services["shard-router"];
-  expect(await psephos([...repair, configFile], { env: { PSEPHOS_PROFILE: profile } })).toMatchObject({
-    status: 1,
-    stdout: expect.stringContaining("the evidence itself does not verify"),
-    stderr: expect.stringContaining("nothing was changed"),
-  });
+  const args = ["reconcile", "--election", election.id];
+  const repair = [...args, "--repair", "--yes", "--shard-router", configFile];
+  const env = { PSEPHOS_PROFILE: profile };
+
+  // One bit of a record is changed, and then all of them are gone.
+  await rm(file);
+  bytes.writeUInt8(bytes.readUInt8(bytes.length >> 1) ^ 1, bytes.length >> 1);
+  await writeFile(file, bytes);
+  for (const gone of [false, true]) {
+    if (gone) await rm(file);
+    const refused = await psephos(repair, { env });
+    expect(refused.stdout).toContain(key);
+    expect(refused).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining("the evidence itself does not verify"),
+      stderr: expect.stringContaining("nothing was changed"),
+    });
+  }
   expect((await asSuperuser(`SELECT FROM psephos.records WHERE ${at(0, 1)}`)).rowCount).toBe(0);
+  const { status, stdout } = await psephos(args, { env });
+  expect(status).toBe(1);
+  expect(stdout).toContain("the evidence itself does not verify");
 });
 
 async function lastOf(shard: number): Promise<number> {
