@@ -2,37 +2,20 @@
 // the same run, what Postgres takes for the same rows when nothing is read or verified: the least that any recovery takes.
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { appendVotes, type ChainHead, genesisHeads } from "../../internal/ballot/chain.ts";
-import { closingEntry, encodeEntry } from "../../internal/ballot/entry.ts";
-import { encodeManifest, type Manifest } from "../../internal/ballot/manifest.ts";
 import type { VoteRecord } from "../../internal/ballot/record.ts";
-import { generateTallyKeyPair } from "../../internal/ballot/tally-key.ts";
-import { shardOf } from "../../internal/ballot/voter-key.ts";
 import { utf8 } from "../../internal/core/bytes.ts";
 import { systemClock } from "../../internal/core/clock.ts";
-import { electionId, shardId, treeSize, voteIdOf } from "../../internal/core/ids.ts";
+import { electionId, shardId } from "../../internal/core/ids.ts";
 import { sha256 } from "../../internal/core/sha256.ts";
-import {
-  BLOCK_ENTRIES,
-  checkpointKey,
-  manifestKey,
-  SEGMENT_ENTRIES,
-} from "../../internal/evidence/layout.ts";
-import { encodeSegment, keyOfSegment, logEntryOf, type Segment } from "../../internal/evidence/segment.ts";
-import type { SegmentEntry } from "../../internal/evidence/segment-line.ts";
-import { encodeVoteCheckpoint, type VoteCheckpoint } from "../../internal/evidence/vote-checkpoint.ts";
 import { PostgresRestoreInstance } from "../../internal/postgres/restore-instance.ts";
 import { restore } from "../../internal/restore/restore.ts";
 import { createLogger } from "../../internal/telemetry/logger.ts";
-import { formatCheckpoint } from "../../internal/tlog/checkpoint.ts";
-import { GrowingTree } from "../../internal/tlog/growing-tree.ts";
-import { NoteSigner, signNote } from "../../internal/tlog/note.ts";
 import { DirectoryStore } from "../../internal/worm/directory-store.ts";
-import type { StoredObject } from "../../internal/worm/object-store.ts";
 import { DevelopmentCa } from "../local/dev-ca.ts";
 import { PortBook } from "../local/ports.ts";
 import { LocalPostgres } from "../local/postgres.ts";
 import { TemporaryFolder } from "../local/temporary-folder.ts";
+import { SHARDS, writeEvidence } from "./evidence.ts";
 import { rounded, type Section, say } from "./section.ts";
 
 interface RecoveryResult {
@@ -48,7 +31,6 @@ interface RecoveryResult {
 }
 
 const ID = electionId("recovery");
-const SHARDS = 16;
 const INSTANCES = 2;
 const VOTES = 1_000_000;
 
@@ -84,7 +66,7 @@ async function measureRecovery(votes: number): Promise<RecoveryResult> {
 
   say(`evidence of ${votes} votes`);
   const evidence = new DirectoryStore({ directory: join(folder, "evidence") });
-  const { checkpoint, bytes } = await writeEvidence(evidence, votes);
+  const { checkpoint, bytes } = await writeEvidence(evidence, ID, votes);
 
   say("recovery");
   const ports = resources.use(await PortBook.open(join(folder, "ports.json")));
@@ -160,114 +142,4 @@ function randomRecord(shard: VoteRecord["shard"], sequence: number, bytes: Uint8
     castAt: 1_780_000_000_000_000,
     hash: sha256(bytes.subarray(95, 127)),
   };
-}
-
-/** A closed election's evidence, in full segments and blocks. Answers the public checkpoint. */
-async function writeEvidence(store: DirectoryStore, votes: number) {
-  const signer = NoteSigner.fromSeed(`bench.psephos.local/${ID}`, new Uint8Array(randomBytes(32)));
-  const manifest: Manifest = {
-    electionId: ID,
-    title: "A million votes",
-    choices: [{ id: "ada", name: "Ada" }],
-    shards: SHARDS,
-    revoting: "forbidden",
-    opensAt: Date.now() * 1000,
-    closesAt: null,
-    tallyKey: generateTallyKeyPair().publicKey,
-    trustees: { shares: 3, threshold: 2 },
-    logKey: signer.verifierKey,
-  };
-  const manifestBytes = encodeManifest(manifest);
-  await store.put(manifestKey(ID), manifestBytes);
-  const writer = new EvidenceWriter(store, signer, sha256(manifestBytes));
-  await writer.add({ type: "manifest", manifestHash: sha256(manifestBytes) });
-  for (let vote = 0; vote < votes; vote++) await writer.addVote();
-  await writer.add(closingEntry(writer.heads));
-  return { checkpoint: utf8(await writer.close()), bytes: writer.bytes };
-}
-
-class EvidenceWriter {
-  readonly heads: ChainHead[];
-  bytes = 0;
-  readonly #store: DirectoryStore;
-  readonly #signer: NoteSigner;
-  readonly #manifestHash: Segment["manifestHash"];
-  readonly #tree = GrowingTree.empty();
-  #segment: Omit<Segment, "entries" | "rootAfter"> & { readonly entries: SegmentEntry[] };
-  #stored: StoredObject[] = [];
-  #lastVote: VoteCheckpoint["lastVote"] = null;
-
-  constructor(store: DirectoryStore, signer: NoteSigner, manifestHash: Segment["manifestHash"]) {
-    this.#store = store;
-    this.#signer = signer;
-    this.#manifestHash = manifestHash;
-    this.heads = genesisHeads(manifestHash, SHARDS);
-    this.#segment = this.#open();
-  }
-
-  async addVote(): Promise<void> {
-    const random = new Uint8Array(randomBytes(95));
-    const voterPseudonym = random.subarray(0, 32);
-    const shard = shardOf(voterPseudonym, SHARDS);
-    const head = this.heads[shard];
-    if (!head) throw new RangeError("a shard too many");
-    const vote = { voterPseudonym, revision: 1, sealedChoice: random.subarray(32) };
-    const { records, head: next } = appendVotes(head, [vote], {
-      shards: SHARDS,
-      nowMicros: Date.now() * 1000,
-    });
-    this.heads[shard] = next;
-    this.#lastVote = { id: voteIdOf(shard, next.sequence, SHARDS), hash: next.hash };
-    for (const record of records) await this.add({ type: "vote", record });
-  }
-
-  async add(entry: SegmentEntry): Promise<void> {
-    this.#segment.entries.push(entry);
-    this.#tree.append(encodeEntry(logEntryOf(entry)));
-    if (this.#segment.entries.length < SEGMENT_ENTRIES) return;
-    await this.#flush();
-    if (this.#tree.size % BLOCK_ENTRIES === 0) await this.#endBlock();
-  }
-
-  /** Answers the note of the last block. */
-  async close(): Promise<string> {
-    await this.#flush();
-    return this.#endBlock();
-  }
-
-  async #flush(): Promise<void> {
-    if (this.#segment.entries.length === 0) return;
-    const segment: Segment = { ...this.#segment, rootAfter: this.#tree.root() };
-    const body = encodeSegment(segment);
-    this.#stored.push(await this.#store.put(keyOfSegment(segment), body));
-    this.bytes += body.length;
-    this.#tree.takeTiles();
-    this.#segment = this.#open();
-  }
-
-  #open(): Omit<Segment, "entries" | "rootAfter"> & { readonly entries: SegmentEntry[] } {
-    const shardHeads = this.heads.map(({ sequence, hash }) => ({ sequence, hash }));
-    const common = { electionId: ID, manifestHash: this.#manifestHash, shardHeads };
-    return { ...common, firstIndex: this.#tree.size, rootBefore: this.#tree.root(), entries: [] };
-  }
-
-  async #endBlock(): Promise<string> {
-    const { size } = this.#tree;
-    const root = this.#tree.root();
-    const number = Math.ceil(size / BLOCK_ENTRIES);
-    const note = signNote(formatCheckpoint({ origin: this.#signer.name, size, root }), [this.#signer]);
-    const checkpoint: VoteCheckpoint = {
-      electionId: ID,
-      number,
-      treeSize: treeSize(size),
-      treeRoot: root,
-      segments: this.#stored.splice(0),
-      lastVote: this.#lastVote,
-      shardHeads: this.heads.map(({ sequence, hash }) => ({ sequence, hash })),
-      note,
-    };
-    if (checkpoint.segments.length > 0)
-      await this.#store.put(checkpointKey(ID, number), encodeVoteCheckpoint(checkpoint));
-    return note;
-  }
 }

@@ -44,8 +44,10 @@ export class VoterKey {
 
 /** The shard a voter's votes go to. Anyone can recompute it from a record, so no voter can have one in two shards. */
 export function shardOf(pseudonym: Uint8Array, shards: number): ShardId {
-  const view = new DataView(pseudonym.buffer, pseudonym.byteOffset, pseudonym.length);
-  return shardId(view.getUint32(0) % shards);
+  if (pseudonym.length < 4) throw new RangeError("a pseudonym of less than four bytes");
+  let start = 0;
+  for (let i = 0; i < 4; i++) start = 256 * start + (pseudonym[i] ?? 0);
+  return shardId(start % shards);
 }
 
 /** UTF-8 turns every lone surrogate into U+FFFD: two different ids would become one voter. */

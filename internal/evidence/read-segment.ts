@@ -56,12 +56,14 @@ export async function resolveSegment(
   segment: SegmentLines,
   read: (vote: ReferredVote) => Promise<VoteRecord | undefined>,
 ): Promise<Segment | undefined> {
+  const { entries: lines } = segment;
+  if (lines.every((line) => line.type !== "vote-ref")) return { ...segment, entries: lines };
   const resolve = async (line: SegmentLine, position: number): Promise<SegmentEntry | undefined> => {
     if (line.type !== "vote-ref") return line;
     const record = await read(referredVote(segment, line, position));
     return record && { type: "vote", record };
   };
-  const resolved = await mapConcurrently(segment.entries, VOTES_AT_ONCE, resolve);
+  const resolved = await mapConcurrently(lines, VOTES_AT_ONCE, resolve);
   const entries = resolved.filter((entry) => entry !== undefined);
   return entries.length === resolved.length ? { ...segment, entries } : undefined;
 }

@@ -5,21 +5,25 @@ import type { VoteRecord } from "../ballot/record.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
 import { toHex } from "../core/bytes.ts";
 import { type ElectionId, MAX_SHARDS, sequence, shardId, type VoteId, voteId } from "../core/ids.ts";
-import { asHash, type Hash } from "../core/sha256.ts";
+import type { Hash } from "../core/sha256.ts";
 import {
   base64Bytes,
   count,
   election,
-  fromBase64,
   hashHex,
   readStrict,
   shardHeads,
+  textOf,
   toBase64,
   writeShardHeads,
 } from "./json.ts";
 import { SEGMENT_ENTRIES } from "./layout.ts";
+import { readVoteLine } from "./vote-line.ts";
 
 export const SEGMENT_FORMAT = "psephos/segment/v1";
+
+/** A line feed. No other character of UTF-8 has this byte in it. */
+export const LINE_END = 0x0a;
 
 export interface SegmentHeader {
   readonly electionId: ElectionId;
@@ -69,8 +73,8 @@ export function writeHeader(header: SegmentHeader): string {
 }
 
 /** Throws a FormatError. */
-export function readHeader(line: string): SegmentHeader {
-  return readStrict(line, headerJson, writeHeader);
+export function readHeader(line: Uint8Array): SegmentHeader {
+  return readStrict(textOf(line), headerJson, writeHeader);
 }
 
 export function writeLine(entry: SegmentLine): string {
@@ -105,40 +109,11 @@ export function writeLine(entry: SegmentLine): string {
   }
 }
 
-/** Throws a FormatError. */
-export function readLine(line: string): SegmentLine {
-  return readVote(line) ?? readStrict(line, lineJson, writeLine);
-}
-
-// A vote's line in its one written form, but for what the groups hold: numbers as JSON writes them, and base64 and hex
-// that may yet be some other text's.
-const VOTE =
-  /^\{"type":"vote","shard":(0|[1-9]\d{0,2}),"sequence":([1-9]\d{0,14}),"voter":"([\w+/]*={0,2})","revision":([1-9]\d{0,9}),"choice":"([\w+/]*={0,2})","cast_at":(0|[1-9]\d{0,14}|[1-8]\d{15}),"hash":"([0-9a-f]{64})"\}$/;
-
-/**
- * The same as `readStrict` of a vote's line, ten times as fast: nearly every line is one, and reading them is most of the
- * work on a segment. Undefined for any other line, and for one that is wrong: what is wrong with it, readStrict says.
- */
-function readVote(line: string): SegmentEntry | undefined {
-  const [, shard, sequenceText, voter = "", revisionText, choice = "", castAt, hash = ""] =
-    VOTE.exec(line) ?? [];
-  if (shard === undefined || Number(shard) >= MAX_SHARDS) return undefined;
-  const revision = Number(revisionText);
-  const [voterPseudonym, sealedChoice] = [fromBase64(voter), fromBase64(choice)];
-  // Buffer reads base64 of any form.
-  if (revision > 0xffff_ffff || toBase64(voterPseudonym) !== voter || toBase64(sealedChoice) !== choice) {
-    return undefined;
-  }
-  const record = {
-    shard: shardId(Number(shard)),
-    sequence: sequence(Number(sequenceText)),
-    voterPseudonym,
-    revision,
-    sealedChoice,
-    castAt: Number(castAt),
-    hash: asHash(new Uint8Array(Buffer.from(hash, "hex"))),
-  };
-  return { type: "vote", record };
+/** Reads the line that `text` has from `start` to before `end`. Throws a FormatError. */
+export function readLine(text: Uint8Array, start: number, end: number): SegmentLine {
+  const record = readVoteLine(text, start, end);
+  if (record) return { type: "vote", record };
+  return readStrict(textOf(text.subarray(start, end)), lineJson, writeLine);
 }
 
 const headerJson = z

@@ -7,9 +7,9 @@ import { FormatError } from "../ballot/format-error.ts";
 import { equalBytes, utf8 } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
 import { eventEntry, parseEvent } from "./event.ts";
-import { textOf } from "./json.ts";
 import { segmentKey } from "./layout.ts";
 import {
+  LINE_END,
   readHeader,
   readLine,
   type SegmentEntry,
@@ -72,8 +72,8 @@ export interface OpenSegment {
  * an entry is worth what it is compared with. Rejects with a FormatError.
  */
 export async function openSegment(object: Uint8Array): Promise<OpenSegment> {
-  const { header, lines } = splitText(await unpackElsewhere(object));
-  return { header, line: (position) => lineAt(lines, position) };
+  const lines = splitText(await unpackElsewhere(object));
+  return { header: lines.header, line: (position) => lineAt(lines, position) };
 }
 
 /** The segment's lines, before compression. */
@@ -98,27 +98,38 @@ export function decodeSegmentText(text: Uint8Array): Segment {
 }
 
 function readText(text: Uint8Array): SegmentLines {
-  const { header, lines } = splitText(text);
-  const { count: _, ...rest } = header;
-  const segment = { ...rest, entries: lines.map((_, position) => lineAt(lines, position)) };
+  const lines = splitText(text);
+  const { count, ...rest } = lines.header;
+  const segment = {
+    ...rest,
+    entries: Array.from({ length: count }, (_, position) => lineAt(lines, position)),
+  };
   check(segment);
   return segment;
 }
 
-function splitText(text: Uint8Array): { header: SegmentHeader; lines: readonly string[] } {
-  const [first = "", ...lines] = inSegment("", () => textOf(text)).split("\n");
-  // The last line is ended like the others, so what split() finds after it is empty.
-  if (lines.pop() !== "") throw new FormatError("segment: the last line has no end");
-  const header = inSegment("line 1: ", () => readHeader(first));
-  if (header.count !== lines.length) {
-    throw new FormatError(`segment: ${lines.length} entries where the header says ${header.count}`);
-  }
-  return { header, lines };
+interface Lines {
+  readonly header: SegmentHeader;
+  readonly text: Uint8Array;
+  /** Where each line ends, that of the header too. */
+  readonly ends: readonly number[];
 }
 
-/** Line 1 is the header. */
-function lineAt(lines: readonly string[], position: number): SegmentLine {
-  return inSegment(`line ${position + 2}: `, () => readLine(lines[position] ?? ""));
+function splitText(text: Uint8Array): Lines {
+  if (text.at(-1) !== LINE_END) throw new FormatError("segment: the last line has no end");
+  const ends: number[] = [];
+  for (let end = text.indexOf(LINE_END); end >= 0; end = text.indexOf(LINE_END, end + 1)) ends.push(end);
+  const header = inLine(0, () => readHeader(text.subarray(0, ends[0])));
+  if (header.count !== ends.length - 1) {
+    throw new FormatError(`segment: ${ends.length - 1} entries where the header says ${header.count}`);
+  }
+  return { header, text, ends };
+}
+
+/** By the entry's position. Line 0 is the header. */
+function lineAt({ text, ends }: Lines, position: number): SegmentLine {
+  const [start, end] = [(ends[position] ?? text.length) + 1, ends[position + 1] ?? text.length];
+  return inLine(position + 1, () => readLine(text, start, end));
 }
 
 /** With `info` the result has this form (Node's zlib documentation, "Class: Options"), which its types leave out. */
@@ -152,13 +163,13 @@ function wholeFrame(object: Uint8Array, { buffer, engine }: Unpacked): Uint8Arra
   return buffer;
 }
 
-/** Says where in the segment a FormatError comes from. */
-function inSegment<T>(place: string, read: () => T): T {
+/** Says in which line of the segment, counted from 0, a FormatError comes from. For people they count from 1. */
+function inLine<T>(line: number, read: () => T): T {
   try {
     return read();
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
-    throw new FormatError(`segment: ${place}${error.message}`, { cause: error });
+    throw new FormatError(`segment: line ${line + 1}: ${error.message}`, { cause: error });
   }
 }
 
@@ -170,9 +181,8 @@ function check(segment: SegmentLines): void {
     throw new FormatError(`segment: ${messageOf(error)}`, { cause: error });
   }
   segment.entries.forEach((entry, position) => {
-    const place = `line ${position + 2}: `;
-    const problem = inSegment(place, () => problemOf(segment, entry, position));
-    if (problem) throw new FormatError(`segment: ${place}${problem}`);
+    const problem = inLine(position + 1, () => problemOf(segment, entry, position));
+    if (problem) throw new FormatError(`segment: line ${position + 2}: ${problem}`);
   });
 }
 

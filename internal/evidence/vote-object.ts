@@ -4,8 +4,7 @@ import { FormatError } from "../ballot/format-error.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import { utf8 } from "../core/bytes.ts";
 import { type VoteId, voteIdOf } from "../core/ids.ts";
-import { textOf } from "./json.ts";
-import { readLine, writeLine } from "./segment-line.ts";
+import { LINE_END, readLine, writeLine } from "./segment-line.ts";
 
 /** The longest sealed choice that a record can have, in base64, and what stands around it. */
 const MAX_VOTE_OBJECT_BYTES = 96 * 1024;
@@ -27,9 +26,8 @@ export function decodeVoteObject(object: Uint8Array, { key, id, shards }: NamedV
   try {
     if (object.length > MAX_VOTE_OBJECT_BYTES)
       throw new FormatError(`has ${object.length} bytes, too many for a vote`);
-    const text = textOf(object);
-    if (!text.endsWith("\n")) throw new FormatError("its line has no end");
-    const line = readLine(text.slice(0, -1));
+    if (object.at(-1) !== LINE_END) throw new FormatError("its line has no end");
+    const line = readLine(object, 0, object.length - 1);
     if (line.type !== "vote") throw new FormatError(`has a line of type ${line.type}`);
     const { shard, sequence } = line.record;
     if (shard >= shards || voteIdOf(shard, sequence, shards) !== id) {

@@ -1,7 +1,7 @@
 import { type TreeSize, treeSize } from "../core/ids.ts";
 import { HASH_SIZE, type Hash } from "../core/sha256.ts";
 import { TlogError } from "./errors.ts";
-import { EMPTY_ROOT, nodeHash } from "./tree.ts";
+import { EMPTY_ROOT, hashPairs, nodeHash } from "./tree.ts";
 
 /** The root of a complete subtree of 2^height entries. */
 export interface Subtree {
@@ -86,33 +86,21 @@ export class CompactRange {
  */
 export function subtreesOf(first: number, leaves: Uint8Array): Subtree[] {
   const [left, right]: [Subtree[], Subtree[]] = [[], []];
-  let hashes: Hash[] = [];
-  for (let at = 0; at < leaves.length; at += HASH_SIZE) hashes.push(leafAt(leaves, at));
-  for (let height = 0, index = first; hashes.length > 0; height++, index = Math.floor(index / 2)) {
+  // Each level is written over the one below it.
+  const hashes = new Uint8Array(leaves);
+  const at = (i: number) => hashes.slice(i * HASH_SIZE, (i + 1) * HASH_SIZE) as Hash; // Hashes by contract.
+  let count = Math.floor(leaves.length / HASH_SIZE);
+  for (let height = 0, index = first; count > 0; height++, index = Math.floor(index / 2)) {
     // One that is a right child has its left sibling outside, and so has the last if it is a left child.
     const alone = index % 2;
     if (alone === 1) {
-      left.push({ height, hash: at(hashes, 0) });
+      left.push({ height, hash: at(0) });
       index++;
     }
-    const parents: Hash[] = [];
-    for (let i = alone; i + 1 < hashes.length; i += 2)
-      parents.push(nodeHash(at(hashes, i), at(hashes, i + 1)));
-    if ((hashes.length - alone) % 2 === 1) right.unshift({ height, hash: at(hashes, hashes.length - 1) });
-    hashes = parents;
+    if ((count - alone) % 2 === 1) right.unshift({ height, hash: at(count - 1) });
+    count = hashPairs(hashes, alone, count - alone);
   }
   return [...left, ...right];
-}
-
-function leafAt(leaves: Uint8Array, offset: number): Hash {
-  // Leaf hashes by contract.
-  return leaves.subarray(offset, offset + HASH_SIZE) as Hash;
-}
-
-function at(hashes: readonly Hash[], index: number): Hash {
-  const hash = hashes[index];
-  if (!hash) throw outOfRange("no such hash");
-  return hash;
 }
 
 function outOfRange(message: string): TlogError {

@@ -118,7 +118,7 @@ export async function checkSegment(
     const lines = decodeSegmentLines(body);
     if (keyOfSegment(lines) !== key) throw new Error(`holds ${keyOfSegment(lines)}`);
     report.checked.segments++;
-    references = lines.entries.flatMap((line) => (line.type === "vote-ref" ? [line.id] : []));
+    references = lines.entries.filter((line) => line.type === "vote-ref").map(({ id }) => id);
     const lockedUntil = named?.retainUntil && new Date(named.retainUntil.getTime() - VOTE_LOCK_SLACK_MS);
     const segment = await resolveSegment(lines, (vote) =>
       readVote(reader, report, key, { ...vote, retainUntil: lockedUntil ?? null }),

@@ -5,7 +5,8 @@ import { oneVoteProblem } from "../../ballot/tally.ts";
 import { positionOf, type Sequence, type ShardId } from "../../core/ids.ts";
 import type { VoterRule } from "../../verify/voter-rule.ts";
 import { UsageError } from "../exit-code.ts";
-import { ROW_SIZE, unpackVoters, type VoterRow, voterBucket } from "./voter-rows.ts";
+import { ROW_SIZE, VoterRows, voterBucket } from "./voter-rows.ts";
+import { VoterTable } from "./voter-table.ts";
 
 export interface VoterLedgerOptions {
   /** Of its own. It holds 32 bytes a record. */
@@ -40,16 +41,17 @@ export function partsFor(entries: number): number {
  */
 export class VoterLedger implements VoterRule<Uint8Array> {
   readonly #options: VoterLedgerOptions;
-  readonly #buffers: Uint8Array[][];
+  /** Rows that are not in the files yet. One is made when it is needed. */
+  readonly #buffers: (Uint8Array | undefined)[];
   readonly #buffered: number[];
   readonly #lengths: number[];
   #ready: Promise<void> | undefined;
 
   constructor(options: VoterLedgerOptions) {
     this.#options = options;
-    this.#buffers = Array.from({ length: options.parts }, () => []);
-    this.#buffered = this.#buffers.map(() => 0);
-    this.#lengths = this.#buffers.map((_, part) => options.lengths?.[part] ?? 0);
+    this.#buffers = new Array(options.parts);
+    this.#buffered = Array.from({ length: options.parts }, () => 0);
+    this.#lengths = this.#buffered.map((_, part) => options.lengths?.[part] ?? 0);
   }
 
   get parts(): number {
@@ -59,10 +61,12 @@ export class VoterLedger implements VoterRule<Uint8Array> {
   async add(_key: string, rows: Uint8Array): Promise<void> {
     for (let at = 0; at < rows.length; at += ROW_SIZE) {
       const part = voterBucket(rows, at) % this.parts;
-      this.#buffers[part]?.push(rows.subarray(at, at + ROW_SIZE));
-      this.#buffered[part] = (this.#buffered[part] ?? 0) + ROW_SIZE;
+      const buffered = this.#buffered[part] ?? 0;
+      this.#buffers[part] ??= new Uint8Array(BUFFER_SIZE);
+      this.#buffers[part].set(rows.subarray(at, at + ROW_SIZE), buffered);
+      this.#buffered[part] = buffered + ROW_SIZE;
+      if (buffered + ROW_SIZE === BUFFER_SIZE) await this.#write(part);
     }
-    for (const [part, size] of this.#buffered.entries()) if (size >= BUFFER_SIZE) await this.#write(part);
   }
 
   /** Writes everything to the files. Answers how long each is then. */
@@ -77,17 +81,19 @@ export class VoterLedger implements VoterRule<Uint8Array> {
     const { manifest } = this.#options;
     for (const [part, length] of this.#lengths.entries()) {
       if (length === 0) continue;
-      const last = new Map<string, VoterRow>();
-      for (const row of unpackVoters(await readFile(this.#file(part)))) {
-        const { shard, sequence } = positionOf(row.id, manifest.shards);
-        const previous = last.get(row.voter);
-        const before = previous && {
-          revision: previous.revision,
-          sequence: positionOf(previous.id, manifest.shards).sequence,
-        };
-        const wrong = oneVoteProblem(manifest.revoting, before, row.revision);
-        if (wrong) await problem({ index: row.index, shard, sequence }, wrong);
-        else last.set(row.voter, row);
+      const bytes = new Uint8Array(await readFile(this.#file(part)));
+      const [rows, voters] = [new VoterRows(bytes), new VoterTable(bytes)];
+      const place = (row: number) => ({
+        index: rows.index(row),
+        ...positionOf(rows.id(row), manifest.shards),
+      });
+      for (let row = 0; row < rows.count; row++) {
+        const previous = voters.newest(row);
+        const before =
+          previous === undefined ? undefined : { ...place(previous), revision: rows.revision(previous) };
+        const wrong = oneVoteProblem(manifest.revoting, before, rows.revision(row));
+        if (wrong) await problem(place(row), wrong);
+        else voters.set(row);
       }
     }
   }
@@ -95,12 +101,10 @@ export class VoterLedger implements VoterRule<Uint8Array> {
   async #write(part: number): Promise<void> {
     this.#ready ??= this.#prepare();
     await this.#ready;
-    const rows = this.#buffers[part] ?? [];
+    const rows = this.#buffers[part]?.subarray(0, this.#buffered[part]) ?? new Uint8Array();
     if (rows.length === 0) return;
-    const bytes = Buffer.concat(rows);
-    await appendFile(this.#file(part), bytes);
-    this.#lengths[part] = (this.#lengths[part] ?? 0) + bytes.length;
-    this.#buffers[part] = [];
+    await appendFile(this.#file(part), rows);
+    this.#lengths[part] = (this.#lengths[part] ?? 0) + rows.length;
     this.#buffered[part] = 0;
   }
 

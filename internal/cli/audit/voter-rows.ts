@@ -7,15 +7,7 @@ import { type VoteId, voteId, voteIdOf } from "../../core/ids.ts";
 import type { SoundRecord } from "../../verify/check-segment.ts";
 
 export const ROW_SIZE = 32;
-const VOTER_SIZE = 16;
-
-export interface VoterRow {
-  /** A byte a character, so that it can be a key. */
-  readonly voter: string;
-  readonly revision: number;
-  readonly id: VoteId;
-  readonly index: number;
-}
+export const VOTER_SIZE = 16;
 
 export function packVoters(records: readonly SoundRecord[], shards: number): Uint8Array {
   const rows = Buffer.from(new ArrayBuffer(records.length * ROW_SIZE));
@@ -34,14 +26,29 @@ export function voterBucket(rows: Uint8Array, at: number): number {
   return ((rows[at] ?? 0) << 8) | (rows[at + 1] ?? 0);
 }
 
-export function* unpackVoters(bytes: Uint8Array): Generator<VoterRow, void, undefined> {
-  const rows = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  for (let at = 0; at + ROW_SIZE <= rows.length; at += ROW_SIZE) {
-    yield {
-      voter: rows.toString("latin1", at, at + VOTER_SIZE),
-      revision: rows.readUInt32BE(at + 16),
-      id: voteId(rows.readUIntBE(at + 20, 6)),
-      index: rows.readUIntBE(at + 26, 6),
-    };
+/** Reads packed rows by their number, from 0. */
+export class VoterRows {
+  readonly count: number;
+  readonly #view: DataView;
+
+  constructor(rows: Uint8Array) {
+    this.#view = new DataView(rows.buffer, rows.byteOffset, rows.length);
+    this.count = Math.floor(rows.length / ROW_SIZE);
+  }
+
+  revision(row: number): number {
+    return this.#view.getUint32(row * ROW_SIZE + 16);
+  }
+
+  id(row: number): VoteId {
+    return voteId(this.#u48(row * ROW_SIZE + 20));
+  }
+
+  index(row: number): number {
+    return this.#u48(row * ROW_SIZE + 26);
+  }
+
+  #u48(at: number): number {
+    return this.#view.getUint16(at) * 2 ** 32 + this.#view.getUint32(at + 2);
   }
 }
