@@ -1,12 +1,13 @@
 // npm run bench: measures what comments and documents claim, and writes docs/benchmarks.md. With names, only those sections.
 // With --json, what was measured is one line of JSON on standard output, and no file is written.
 import { readFile, writeFile } from "node:fs/promises";
+import { audit } from "./audit.ts";
 import { checkpointDelay } from "./checkpoint-delay.ts";
 import { comparisons } from "./comparisons.ts";
 import { recovery } from "./recovery.ts";
 import { machine, renderDocument, type Section, say } from "./section.ts";
 
-const SECTIONS: readonly Section[] = [comparisons, checkpointDelay, recovery];
+const SECTIONS: readonly Section[] = [comparisons, checkpointDelay, audit, recovery];
 const DOCUMENT = new URL("../../docs/benchmarks.md", import.meta.url);
 
 const names = process.argv.slice(2).filter((argument) => argument !== "--json");

@@ -47,13 +47,13 @@ export async function measure(comparison: Comparison): Promise<Result> {
   };
 }
 
-async function seconds(run: () => void | Promise<void>): Promise<number> {
+export async function seconds(run: () => void | Promise<void>): Promise<number> {
   const started = performance.now();
   await run();
   return (performance.now() - started) / 1000;
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
