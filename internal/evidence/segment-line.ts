@@ -112,8 +112,12 @@ export function writeLine(entry: SegmentLine): string {
 /** Reads the line that `text` has from `start` to before `end`. Throws a FormatError. */
 export function readLine(text: Uint8Array, start: number, end: number): SegmentLine {
   const record = readVoteLine(text, start, end);
-  if (record) return { type: "vote", record };
-  return readStrict(textOf(text.subarray(start, end)), lineJson, writeLine);
+  return record ? { type: "vote", record } : readAnyLine(text.subarray(start, end));
+}
+
+/** Reads a line of any type, and says what is wrong with it: throws a FormatError. */
+export function readAnyLine(line: Uint8Array): SegmentLine {
+  return readStrict(textOf(line), lineJson, writeLine);
 }
 
 const headerJson = z
