@@ -5,8 +5,8 @@ import type { DevelopmentCa, TlsFiles } from "./dev-ca.ts";
 import { LISTEN_ADDRESS } from "./ports.ts";
 import { PostgresAccount } from "./postgres-account.ts";
 import { type PostgresBinaries, postgresBinaries } from "./postgres-binaries.ts";
+import { copyCluster, createCluster } from "./postgres-cluster.ts";
 import { type Command, ServerProcess } from "./process.ts";
-import { runProgram } from "./run-program.ts";
 
 export const DATABASE = "psephos";
 
@@ -29,6 +29,8 @@ export interface LocalPostgresOptions {
   readonly ca: DevelopmentCa;
   /** Server settings over those of ../postgres/postgresql.conf. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** For tests: a new data folder is the copy of one that was made before. */
+  readonly copied?: boolean | undefined;
   readonly onUnexpectedExit?: ((error: Error) => void) | undefined;
 }
 
@@ -42,6 +44,7 @@ export class LocalPostgres extends ServerProcess {
   readonly #folder: string;
   readonly #ca: DevelopmentCa;
   readonly #settings: Readonly<Record<string, string>>;
+  readonly #copied: boolean;
 
   constructor(options: LocalPostgresOptions) {
     super({
@@ -56,6 +59,7 @@ export class LocalPostgres extends ServerProcess {
     this.#folder = options.folder;
     this.#ca = options.ca;
     this.#settings = options.settings ?? {};
+    this.#copied = options.copied ?? false;
   }
 
   /** How to connect to the database as `role`. */
@@ -115,7 +119,7 @@ export class LocalPostgres extends ServerProcess {
     await rm(data, { recursive: true, force: true });
     await rm(unfinished, { recursive: true, force: true });
     await account.createFolder(unfinished);
-    await initialise(binaries, account, unfinished);
+    await (this.#copied ? copyCluster : createCluster)(binaries, account, unfinished);
     await rename(unfinished, data);
     if (data !== link) {
       await rm(link, { force: true });
@@ -154,27 +158,7 @@ export class LocalPostgres extends ServerProcess {
   }
 }
 
-/** Makes a cluster in an empty folder and provisions it, before anybody could connect. */
-async function initialise(binaries: PostgresBinaries, account: PostgresAccount, data: string): Promise<void> {
-  await runProgram({
-    file: binaries.initdb,
-    args: [
-      ...["-D", data, "-U", "postgres", "--auth=reject", "--no-instructions"],
-      // The same order and case rules on every machine, not those of its C library.
-      ...["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
-    ],
-    ...account.user,
-  });
-  // In single-user mode with -j, an empty line ends a statement (postgres manual, "postgres").
-  await runProgram({
-    file: binaries.postgres,
-    args: ["--single", "-j", "-c", "exit_on_error=on", "-D", data, "postgres"],
-    input: await shared("provision.sql"),
-    ...account.user,
-  });
-}
-
 /** The files that a Postgres of any deployment has, not only a local one. */
-function shared(name: "postgresql.conf" | "pg_hba.conf" | "provision.sql"): Promise<string> {
+function shared(name: "postgresql.conf" | "pg_hba.conf"): Promise<string> {
   return readFile(new URL(`../postgres/${name}`, import.meta.url), "utf8");
 }

@@ -8,6 +8,8 @@ import { LocalServers } from "./servers.ts";
 import { StateFolder } from "./state-folder.ts";
 import { TemporaryFolder } from "./temporary-folder.ts";
 
+const TWO = { postgresInstances: 2, postgresCopied: true } as const;
+
 async function query(postgres: LocalPostgres, sql: string) {
   const client = new pg.Client(await postgres.clientConfig("psephos_owner"));
   await client.connect();
@@ -22,14 +24,14 @@ test("no server survives its parent's SIGKILL, and the next run goes on with the
   await using folder = await TemporaryFolder.create();
   let ports: number[];
   {
-    await using first = await LocalServers.start({ folder: folder.path, postgresInstances: 2 });
+    await using first = await LocalServers.start({ folder: folder.path, ...TWO });
     ports = [...first.postgres, first.nats].map((server) => server.port);
     for (const postgres of first.postgres) await query(postgres, "CREATE TABLE kept (x int)");
   }
   const { parent, pids } = await hold("servers", folder.path);
   expect(pids.filter(isAlive)).toHaveLength(3);
   // While it holds the folder nobody else gets it.
-  await expect(LocalServers.start({ folder: folder.path })).rejects.toThrow(
+  await expect(LocalServers.start({ folder: folder.path, postgresCopied: true })).rejects.toThrow(
     `in use by process ${parent.pid}`,
   );
   await expect(StateFolder.reset(folder.path)).rejects.toThrow("in use");
@@ -37,7 +39,7 @@ test("no server survives its parent's SIGKILL, and the next run goes on with the
   parent.kill("SIGKILL");
   await untilDead(pids);
 
-  await using next = await LocalServers.start({ folder: folder.path, postgresInstances: 2 });
+  await using next = await LocalServers.start({ folder: folder.path, ...TWO });
   expect([...next.postgres, next.nats].map((server) => server.port)).toEqual(ports);
   for (const postgres of next.postgres)
     expect(await query(postgres, "SELECT count(*)::int AS n FROM kept")).toEqual([{ n: 0 }]);
@@ -46,9 +48,7 @@ test("no server survives its parent's SIGKILL, and the next run goes on with the
 test("two stacks run at once", async () => {
   await using folder = await TemporaryFolder.create();
   const [one, two] = await Promise.all(
-    ["one", "two"].map((name) =>
-      LocalServers.start({ folder: join(folder.path, name), postgresInstances: 2 }),
-    ),
+    ["one", "two"].map((name) => LocalServers.start({ folder: join(folder.path, name), ...TWO })),
   );
   await using _one = one;
   await using _two = two;
@@ -61,7 +61,11 @@ test("two stacks run at once", async () => {
 test("a server that ends by itself is reported with what it said last", async () => {
   await using folder = await TemporaryFolder.create();
   const { promise, resolve } = Promise.withResolvers<Error>();
-  await using servers = await LocalServers.start({ folder: folder.path, onUnexpectedExit: resolve });
+  await using servers = await LocalServers.start({
+    folder: folder.path,
+    postgresCopied: true,
+    onUnexpectedExit: resolve,
+  });
   process.kill(servers.nats.pid ?? 0, "SIGKILL");
   const error = await promise;
   expect(error.message).toMatch(/^nats ended unexpectedly \(SIGKILL\)/);
@@ -71,7 +75,7 @@ test("a server that ends by itself is reported with what it said last", async ()
 
 test("a server that cannot start says why, and leaves nothing running", async () => {
   await using folder = await TemporaryFolder.create();
-  const options = { folder: folder.path, postgresSettings: { shared_buffers: "much" } };
+  const options = { folder: folder.path, postgresCopied: true, postgresSettings: { shared_buffers: "much" } };
   await expect(LocalServers.start(options)).rejects.toThrow(
     /postgres-0 ended at once.*\n.*invalid value for parameter "shared_buffers"/,
   );
@@ -82,12 +86,12 @@ test("a server that cannot start says why, and leaves nothing running", async ()
 test("reset leaves an empty folder", async () => {
   await using folder = await TemporaryFolder.create();
   {
-    await using servers = await LocalServers.start({ folder: folder.path });
+    await using servers = await LocalServers.start({ folder: folder.path, postgresCopied: true });
     for (const postgres of servers.postgres) await query(postgres, "CREATE TABLE gone (x int)");
   }
   await StateFolder.reset(folder.path);
   expect(await readdir(folder.path)).toEqual([".lock"]);
-  await using again = await LocalServers.start({ folder: folder.path });
+  await using again = await LocalServers.start({ folder: folder.path, postgresCopied: true });
   for (const postgres of again.postgres)
     await expect(query(postgres, "SELECT * FROM gone")).rejects.toThrow(/does not exist/);
 });

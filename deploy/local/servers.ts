@@ -14,6 +14,8 @@ export interface LocalServersOptions {
   readonly postgresInstances?: number;
   /** Settings of every Postgres instance, over the ones in postgres.ts. */
   readonly postgresSettings?: Readonly<Record<string, string>>;
+  /** For tests: new Postgres instances are copies of one that was made before. */
+  readonly postgresCopied?: boolean;
   /** Hears of what takes long. */
   readonly progress?: (message: string) => void;
   readonly onUnexpectedExit?: (error: Error) => void;
@@ -49,11 +51,12 @@ export class LocalServers implements AsyncDisposable {
     const { program } = await findNatsServer(options);
 
     const { postgresInstances = 1, postgresSettings = {}, onUnexpectedExit, signal } = options;
+    const common = { ca, settings: postgresSettings, copied: options.postgresCopied, onUnexpectedExit };
     const postgres: LocalPostgres[] = [];
     for (let i = 0; i < postgresInstances; i++) {
       const name = `postgres-${i}`;
       const place = { name, folder: join(path, name), port: await ports.port(name) };
-      postgres.push(new LocalPostgres({ ...place, ca, settings: postgresSettings, onUnexpectedExit }));
+      postgres.push(new LocalPostgres({ ...place, ...common }));
     }
     const port = await ports.port("nats");
     const nats = new LocalNats({ program, folder: join(path, "nats"), port, ca, onUnexpectedExit });

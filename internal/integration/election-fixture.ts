@@ -90,6 +90,7 @@ export class TestStack implements AsyncDisposable {
     const crashes: Error[] = [];
     const stack = resources.use(
       await LocalStack.start({
+        postgresCopied: true,
         ...options,
         folder: join(folder.path, "state"),
         onUnexpectedExit: (error) => crashes.push(error),

@@ -30,7 +30,7 @@ export class TestPostgres implements AsyncDisposable {
       Array.from({ length: instances }, async (_, index) => {
         const name = `pg${index}`;
         const port = await ports.port(name);
-        return resources.use(new LocalPostgres({ name, folder: join(folder, name), port, ca }));
+        return resources.use(new LocalPostgres({ name, folder: join(folder, name), port, ca, copied: true }));
       }),
     );
     await Promise.all(servers.map((server) => server.start()));
