@@ -22,6 +22,7 @@ for (const name of SERVICES) await ca.identity(`service/${name}`);
 for (const path of PEOPLE) await ca.identity(path);
 for (const role of ROLES) await ca.databaseRole(role);
 await ensureSecret(join(folder, "voter-secret"));
+await ensureSecret(join(folder, "promise-key"));
 await ensureSecret(join(folder, "signing-key"));
 await ensureSecret(join(folder, "event-key"));
 

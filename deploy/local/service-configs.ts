@@ -83,6 +83,7 @@ export async function serviceConfigs({
       http_listen: addresses.voteHttp,
       shard_router: addresses["shard-router"],
       voter_secret_file: folders.voterSecretFile,
+      promise_key_file: folders.promiseKeyFile,
     },
   };
 }

@@ -9,6 +9,7 @@ export interface StackFolders {
   readonly publisherState: string;
   readonly public: string;
   readonly voterSecretFile: string;
+  readonly promiseKeyFile: string;
   readonly signingKeyFile: string;
   readonly eventKeyFile: string;
 }
@@ -27,6 +28,7 @@ export async function stackFolders(folder: string): Promise<StackFolders> {
     publisherState: await create("publisher"),
     public: await create("public"),
     voterSecretFile: await ensureSecret(join(secrets, "voter-secret")),
+    promiseKeyFile: await ensureSecret(join(secrets, "promise-key")),
     signingKeyFile: await ensureSecret(join(secrets, "signing-key")),
     eventKeyFile: await ensureSecret(join(secrets, "event-key")),
   };

@@ -1,12 +1,20 @@
 import { mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Election } from "../../gen/ts/psephos/vote/v1/election_pb.js";
-import { type Choice, encodeManifest, type Manifest, parseManifest } from "../ballot/manifest.ts";
+import {
+  type Choice,
+  encodeManifest,
+  type Manifest,
+  type PromiseTerms,
+  parseManifest,
+} from "../ballot/manifest.ts";
+import { nameOfKey, promiseKeyName } from "../ballot/manifest-json.ts";
 import { generateTallyKeyPair } from "../ballot/tally-key.ts";
 import { encodeTallyShare, splitTallyKey } from "../ballot/trustees.ts";
 import { equalBytes } from "../core/bytes.ts";
 import { type ErrorKind, messageOf, ServiceError } from "../core/errors.ts";
 import type { ElectionId } from "../core/ids.ts";
+import { ALGORITHM_ED25519, verifierKey } from "../tlog/note-verifier.ts";
 import type { CliContext } from "./context.ts";
 import { UsageError } from "./exit-code.ts";
 
@@ -20,12 +28,23 @@ export interface NewElection {
   readonly opensAt?: number | undefined;
   readonly closesAt?: number | undefined;
   readonly trustees?: Manifest["trustees"] | undefined;
+  /** Within how many seconds a vote is promised to be in the log: a day unless given; null for no promises. */
+  readonly promiseDelay?: number | null | undefined;
   /** A folder, made here, for the trustees' shares, one file each, and the manifest that they belong to. */
   readonly trusteesFolder: string;
 }
 
 /** The manifest beside the shares, as it was sent. */
 const MANIFEST_FILE = "manifest.json";
+
+/** A log is half a second behind. A day leaves time for people to put right what stopped it. */
+const PROMISE_DELAY_SECONDS = 86_400;
+
+/** What the deployment's services say goes into a manifest. */
+interface DeploymentKeys {
+  readonly logKey: string;
+  readonly promises: PromiseTerms | undefined;
+}
 
 /**
  * Creates an election. The tally key is made here, split among the trustees and forgotten: no service ever has it, and
@@ -37,11 +56,8 @@ const MANIFEST_FILE = "manifest.json";
 export async function createElection(context: CliContext, options: NewElection): Promise<Election> {
   const folder = options.trusteesFolder;
   const earlier = await readIfThere(join(folder, MANIFEST_FILE));
-  const { electionId } = options;
-  const { verifierKey } = await context.digests("operator").getLogKey({ electionId });
-  const manifest = earlier
-    ? sameManifest(earlier, options, verifierKey)
-    : await writeShares(options, verifierKey);
+  const keys = await deploymentKeys(context, options);
+  const manifest = earlier ? sameManifest(earlier, options, keys) : await writeShares(options, keys);
   try {
     const { election } = await context.elections("operator").createElection({ manifest });
     if (!election) throw new Error("the service answered without an election");
@@ -54,6 +70,30 @@ export async function createElection(context: CliContext, options: NewElection):
   }
 }
 
+async function deploymentKeys(context: CliContext, options: NewElection): Promise<DeploymentKeys> {
+  const { electionId, promiseDelay } = options;
+  const { verifierKey: logKey } = await context.digests("operator").getLogKey({ electionId });
+  if (promiseDelay === null) return { logKey, promises: undefined };
+  const publicKey = await promiseKey(context);
+  if (publicKey === undefined) {
+    if (promiseDelay === undefined) return { logKey, promises: undefined };
+    throw new UsageError(
+      "this deployment makes no promises: leave --promise-delay out, or give VoteService a promise_key_file",
+    );
+  }
+  const key = verifierKey(promiseKeyName(nameOfKey(logKey)), ALGORITHM_ED25519, publicKey);
+  return { logKey, promises: { key, delaySeconds: promiseDelay ?? PROMISE_DELAY_SECONDS } };
+}
+
+async function promiseKey(context: CliContext): Promise<Uint8Array | undefined> {
+  try {
+    return (await context.elections("operator").getPromiseKey({})).publicKey;
+  } catch (error) {
+    if (error instanceof ServiceError && error.reason === "NO_PROMISE_KEY") return undefined;
+    throw error;
+  }
+}
+
 /** Whether the service says that it stored nothing. */
 function isRefusal(error: unknown): boolean {
   const refusals: readonly ErrorKind[] = ["invalid-argument", "already-exists", "permission-denied"];
@@ -62,7 +102,7 @@ function isRefusal(error: unknown): boolean {
 
 function manifestOf(
   options: NewElection,
-  made: { readonly tallyKey: Uint8Array; readonly opensAt: number; readonly logKey: string },
+  made: DeploymentKeys & { readonly tallyKey: Uint8Array; readonly opensAt: number },
 ): Manifest {
   return {
     electionId: options.electionId,
@@ -75,17 +115,18 @@ function manifestOf(
     tallyKey: made.tallyKey,
     trustees: options.trustees ?? { shares: 3, threshold: 2 },
     logKey: made.logKey,
+    promises: made.promises,
   };
 }
 
 /** Makes the tally key, and the trustees' folder with its shares. The folder gets its name last, when it is complete. */
-async function writeShares(options: NewElection, logKey: string): Promise<Uint8Array> {
+async function writeShares(options: NewElection, keys: DeploymentKeys): Promise<Uint8Array> {
   const { electionId, trusteesFolder: folder } = options;
   const keyPair = generateTallyKeyPair();
   const manifest = manifestOf(options, {
     tallyKey: keyPair.publicKey,
     opensAt: Date.now() * 1000,
-    logKey,
+    ...keys,
   });
   const bytes = encodeManifest(manifest);
   const shares = await splitTallyKey({ electionId, keyPair, trustees: manifest.trustees });
@@ -115,9 +156,10 @@ async function writeShares(options: NewElection, logKey: string): Promise<Uint8A
 }
 
 /** The manifest of an attempt before this one, if that was to create the same election. */
-function sameManifest(earlier: Uint8Array, options: NewElection, logKey: string): Uint8Array {
+function sameManifest(earlier: Uint8Array, options: NewElection, keys: DeploymentKeys): Uint8Array {
   const { tallyKey, opensAt } = parseManifest(earlier);
-  if (equalBytes(encodeManifest(manifestOf(options, { tallyKey, opensAt, logKey })), earlier)) return earlier;
+  if (equalBytes(encodeManifest(manifestOf(options, { tallyKey, opensAt, ...keys })), earlier))
+    return earlier;
   throw new UsageError(
     `${options.trusteesFolder} has the shares of another election, or of this one with other settings: name another ` +
       "folder with --trustees-out",

@@ -71,6 +71,9 @@ describe("election create", () => {
     expect(status, stderr).toBe(0);
     expect(stdout).toMatch(/^election {2,}town\ntitle {2,}Town clerk\nstate {2,}open\nvotes {2,}0\n/);
     expect(stdout).toMatch(/\nchoices {2,}ada {2}Ada Lovelace\n {2,}bob {2}Bob\n/);
+    expect(stdout).toMatch(
+      /\npromise key {2,}psephos\.local\/town\/promise\+\S+\npromised delay {2,}86400 s\n/,
+    );
     expect(stderr).toContain("hand the share files in town-trustees to the trustees");
     expect((await readdir(inFolder("town-trustees"))).sort()).toEqual([
       "manifest.json",
@@ -104,6 +107,7 @@ describe("election create", () => {
       ...["election", "create", "poll", "--title", "A poll", "--choices", "choices.json", "--shards", "3"],
       ...["--revoting", "last-counts", "--trustees", "3/5", "--trustees-out", "poll-trustees"],
       ...["--opens-at", "2026-01-01T00:00:00Z", "--closes-at", "2200-01-01T00:00:00Z"],
+      ...["--promise-delay", "600"],
     );
     expect(manifest).toMatchObject({
       choices: [
@@ -115,6 +119,7 @@ describe("election create", () => {
       trustees: { threshold: 3, shares: 5 },
       opens_at: 1_767_225_600_000_000,
       closes_at: 7_258_118_400_000_000,
+      promise_delay: 600,
     });
   });
 

@@ -20,6 +20,9 @@ interface CreateOptions {
   readonly opensAt?: number;
   readonly closesAt?: number;
   readonly trustees: Manifest["trustees"];
+  readonly promiseDelay?: number;
+  /** False with --no-promises. */
+  readonly promises: boolean;
   readonly trusteesOut: string;
 }
 
@@ -42,6 +45,12 @@ export function electionCommand(program: Command, { run, terminal }: Cli): void 
     .option("--opens-at <time>", "ISO 8601; now unless given", parseTime)
     .option("--closes-at <time>", "ISO 8601; when an operator closes it unless given", parseTime)
     .option("--trustees <k/n>", "how many of how many trustees can count; 2/3 unless given", parseTrustees)
+    .option(
+      "--promise-delay <seconds>",
+      "votes are promised to be in the log by then; a day unless given",
+      parseCount,
+    )
+    .option("--no-promises", "promise nothing")
     .requiredOption("--trustees-out <folder>", "a new folder for the trustees' share files")
     .action((id: string, options: CreateOptions) =>
       run(async (context) => {
@@ -56,6 +65,7 @@ export function electionCommand(program: Command, { run, terminal }: Cli): void 
           opensAt: options.opensAt,
           closesAt: options.closesAt,
           trustees: options.trustees,
+          promiseDelay: options.promises ? options.promiseDelay : null,
           trusteesFolder: options.trusteesOut,
         });
         terminal.say(`hand the share files in ${options.trusteesOut} to the trustees, and delete them there`);
@@ -125,7 +135,7 @@ function electionJson(election: Election): object {
 /** An election as people read it. */
 function describeElection(election: Election): string {
   const manifest = parseManifest(election.manifest);
-  const { closesAt } = manifest;
+  const { closesAt, promises } = manifest;
   return formatTable([
     ["election", election.electionId],
     ["title", manifest.title],
@@ -138,6 +148,8 @@ function describeElection(election: Election): string {
     ["closes", closesAt === null ? "when an operator closes it" : formatTime(closesAt)],
     ["trustees", `${manifest.trustees.threshold} of ${manifest.trustees.shares}`],
     ["log key", manifest.logKey],
+    ["promise key", promises?.key ?? "none"],
+    ["promised delay", promises ? `${promises.delaySeconds} s` : "none"],
     ["manifest hash", toHex(election.manifestHash)],
   ]);
 }
