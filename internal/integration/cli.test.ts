@@ -160,6 +160,8 @@ describe("voting", () => {
     expect(vote).toMatchObject({ status: "recorded", revision: 1, request_id: "r1" });
     expect(vote.vote_id).toBeGreaterThan(0);
     expect(await json(...args)).toEqual(vote);
+    // Each repetition is promised again.
+    expect(await json(...args, "--promise-out", "vote.promise")).toEqual(vote);
     const said = await failing(2, "cast", "--voter", "jane", "--candidate", "bob");
     expect(said).toMatch(/^psephos: .*already voted/);
     expect(said).not.toContain("jane");
@@ -354,8 +356,20 @@ describe("receipt", () => {
     const leaf = leafHash(proof.extra ?? new Uint8Array());
     expect(verifyTlogProof({ proof, leaf, log }).checkpoint.size).toBe(59);
 
-    expect((await cli("receipt", String(vote.vote_id))).stdout).toBe(text);
     expect(await json("receipt", String(vote.vote_id))).toEqual({ vote_id: vote.vote_id, receipt: text });
+
+    const { record_hash } = vote;
+    const checked = ["verify", "receipt", "vote.tlog-proof", "--log-key", manifest.log_key];
+    expect(await json(...checked)).toMatchObject({
+      result: "ok",
+      log_size: 59,
+      index: proof.index,
+      record_hash,
+    });
+    // The vote's promise says of the same record that it would come.
+    expect(await json("verify", "promise", "vote.promise")).toMatchObject({
+      ...{ result: "kept", vote_id: vote.vote_id, record_hash, log_size: 59, index: proof.index },
+    });
   });
 
   test("there is none of a vote that is not in the log, or with another key", async () => {

@@ -1,9 +1,16 @@
 import { randomUUID } from "node:crypto";
+import { writeFile } from "node:fs/promises";
 import type { Command } from "commander";
-import { toHex } from "../../core/bytes.ts";
-import type { ElectionId } from "../../core/ids.ts";
+import type { CastVoteResponse } from "../../../gen/ts/psephos/vote/v1/vote_pb.js";
+import { type Manifest, manifestHash, parseManifest } from "../../ballot/manifest.ts";
+import { equalBytes, toHex } from "../../core/bytes.ts";
+import { messageOf } from "../../core/errors.ts";
+import { type ElectionId, voteIdOf } from "../../core/ids.ts";
+import { parsePromise, promiseFile, verifyPromise } from "../../receipt/promise.ts";
+import { NoteVerifier } from "../../tlog/note-verifier.ts";
 import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
+import { CheckFailedError, UnreachableError, UsageError } from "../exit-code.ts";
 import { formatTable } from "../terminal.ts";
 
 interface CastOptions {
@@ -11,9 +18,10 @@ interface CastOptions {
   readonly candidate: string;
   readonly request?: string;
   readonly election?: string;
+  readonly promiseOut?: string;
 }
 
-export function castCommand(program: Command, { run }: Cli): void {
+export function castCommand(program: Command, { run, terminal }: Cli): void {
   program
     .command("cast")
     .description("cast one vote (clients)")
@@ -21,33 +29,82 @@ export function castCommand(program: Command, { run }: Cli): void {
     .requiredOption("--candidate <id>", "the choice's id")
     .option("--request <id>", "makes a retry safe; random unless given")
     .option("--election <id>", "the profile's unless given")
+    .option(
+      "--promise-out <file>",
+      "keep the promise that the vote will be in the log, verified, as a .promise file",
+    )
     .action((options: CastOptions) =>
       run(async (context) => {
-        const vote = await castVote(context, context.election(options.election), options);
-        return context.show(vote, () =>
+        const electionId = context.election(options.election);
+        const { promiseOut, request = randomUUID() } = options;
+        // Before the vote, which cannot be taken back.
+        const manifest =
+          promiseOut === undefined ? undefined : await manifestWithPromises(context, electionId);
+        const answer = await castVote(context, electionId, { ...options, request });
+        const vote = voteJson(answer, request);
+        const code = context.show(vote, () =>
           formatTable(Object.entries(vote).map(([key, value]) => [key.replaceAll("_", " "), String(value)])),
         );
+        if (promiseOut === undefined || !manifest) return code;
+        await writePromise(promiseOut, verifiedPromise(answer, manifest));
+        terminal.say(`wrote ${promiseOut}`);
+        return code;
       }),
     );
 }
 
+async function manifestWithPromises(context: CliContext, electionId: ElectionId): Promise<Manifest> {
+  const { election } = await context.elections("client").getElection({ electionId });
+  if (!election) throw new Error("the service answered without an election");
+  const manifest = parseManifest(election.manifest);
+  if (manifest.promises) return manifest;
+  throw new UsageError(`the election ${electionId} makes no promises: leave --promise-out out`);
+}
+
 /** Casts one vote; the answer means that it is kept. */
-async function castVote(
+function castVote(
   context: CliContext,
   electionId: ElectionId,
-  { voter, candidate, request = randomUUID() }: CastOptions,
-): Promise<object> {
-  const vote = await context.votes().castVote({
+  { voter, candidate, request }: CastOptions & { readonly request: string },
+): Promise<CastVoteResponse> {
+  return context.votes().castVote({
     electionId,
     voterId: voter,
     requestId: request,
     choice: { case: "candidateId", value: candidate },
   });
+}
+
+function voteJson({ voteId, revision, recordHash }: CastVoteResponse, request: string): object {
   return {
-    vote_id: Number(vote.voteId),
+    vote_id: Number(voteId),
     status: "recorded",
-    revision: vote.revision,
-    record_hash: toHex(vote.recordHash),
+    revision,
+    record_hash: toHex(recordHash),
     request_id: request,
   };
+}
+
+/** The promise as a file, once it is known to be one, and of this vote. */
+function verifiedPromise({ voteId, recordHash, promise }: CastVoteResponse, manifest: Manifest): string {
+  if (!promise || !manifest.promises) throw new CheckFailedError("the vote is recorded, and not promised");
+  const file = promiseFile(promise);
+  const key = NoteVerifier.parse(manifest.promises.key);
+  const { entry, ...promised } = verifyPromise({ promise: parsePromise(file), key });
+  const isThisVote =
+    voteIdOf(entry.shard, entry.sequence, manifest.shards) === Number(voteId) &&
+    equalBytes(entry.recordHash, recordHash) &&
+    equalBytes(promised.manifestHash, manifestHash(manifest));
+  if (isThisVote) return file;
+  throw new CheckFailedError("the vote is recorded, and what is promised is another one");
+}
+
+async function writePromise(path: string, file: string): Promise<void> {
+  await writeFile(path, file).catch((error) => {
+    throw new UnreachableError(
+      `the vote is recorded, but ${path} cannot be written: ${messageOf(error)}; cast again with the same --request, ` +
+        "it is promised again",
+      { cause: error },
+    );
+  });
 }

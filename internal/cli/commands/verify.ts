@@ -20,14 +20,17 @@ import {
   namesPlace,
   openEvidence,
 } from "../evidence.ts";
+import { bar } from "../progress-bar.ts";
 import { readPublished } from "../published.ts";
-import type { Progress, Terminal } from "../terminal.ts";
+import type { Terminal } from "../terminal.ts";
 import {
   describeVerification,
   exitCodeOfResult,
   type Verification,
   verificationJson,
 } from "../verification.ts";
+import { verifyPromiseCommand } from "./verify-promise.ts";
+import { verifyReceiptCommand } from "./verify-receipt.ts";
 
 interface VerifyCommandOptions extends EvidenceOptions {
   readonly election?: string;
@@ -37,7 +40,8 @@ interface VerifyCommandOptions extends EvidenceOptions {
   readonly eventKey?: string;
 }
 
-export function verifyCommand(program: Command, { run, terminal }: Cli): void {
+export function verifyCommand(program: Command, cli: Cli): void {
+  const { run, terminal } = cli;
   const verify = program
     .command("verify")
     .description(
@@ -67,6 +71,8 @@ export function verifyCommand(program: Command, { run, terminal }: Cli): void {
       }),
     );
   addEvidenceOptions(verify);
+  verifyReceiptCommand(verify, cli);
+  verifyPromiseCommand(verify, cli);
 }
 
 export interface VerifyOptions {
@@ -153,20 +159,5 @@ function chainReader(context: CliContext, electionId: ElectionId) {
     for await (const { run } of router.readChain({ electionId, shard, firstSequence: 1n, limit: 0n })) {
       if (run) yield decodeRun(run);
     }
-  };
-}
-
-/** A bar that is drawn once its total is known. Each step is an occasion to stop. */
-export function bar(terminal: Terminal, label: string, signal: AbortSignal | undefined) {
-  let progress: Progress | undefined;
-  return {
-    update(done: number, total: number): void {
-      signal?.throwIfAborted();
-      progress ??= terminal.progress(label, total);
-      progress.update(done);
-    },
-    end(): void {
-      progress?.end();
-    },
   };
 }

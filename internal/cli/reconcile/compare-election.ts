@@ -15,10 +15,10 @@ import { httpSource } from "../../verify/http-source.ts";
 import { VerificationReport } from "../../verify/report.ts";
 import { type OpenedManifest, openManifest, verifyEvidence } from "../../verify/verify-evidence.ts";
 import { openPublicLog } from "../../verify/verify-public.ts";
-import { bar } from "../commands/verify.ts";
 import type { CliContext } from "../context.ts";
 import { type EvidenceOptions, evidencePlace, openEvidence } from "../evidence.ts";
 import { UnreachableError, UsageError } from "../exit-code.ts";
+import { bar } from "../progress-bar.ts";
 
 export interface CompareOptions extends EvidenceOptions {
   /** false: --no-public. */
