@@ -8,10 +8,11 @@ import { delimiter, join, relative } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
-import { describeGoProgram, findGoProgram } from "../deploy/local/go-programs.ts";
+import { describeGoProgram, findGo, findGoProgram } from "../deploy/local/go-programs.ts";
 import { findLitewitness } from "../deploy/local/litewitness.fixture.ts";
 import { findNatsServer } from "../deploy/local/nats-binary.ts";
 import { postgresBinaries } from "../deploy/local/postgres-binaries.ts";
+import { findPython } from "../deploy/local/python.ts";
 import { findS3Server, S3_IMPLEMENTATIONS } from "../deploy/local/s3-binaries.ts";
 import { NODE_FLAGS } from "../deploy/local/service-process.ts";
 import { GENERATED } from "./generated.ts";
@@ -36,7 +37,6 @@ const QUICK: readonly Check[] = [
   // Against the image of the contracts that was last accepted (`npm run accept-contracts`) and is committed beside this
   // file, not against a branch, of which a clone may have none: what changes callers changes that file, in plain sight.
   program("contracts compatible", "buf", "breaking", "proto", "--against", ".ci/contracts.binpb"),
-  { name: "generated code", run: generatedCode },
 ];
 
 /** What vitest's JSON reporter writes, as far as it is read here. */
@@ -47,6 +47,8 @@ const vitestReport = z.object({
     z.object({ name: z.string(), status: z.string(), assertionResults: z.array(z.unknown()) }),
   ),
 });
+
+const GENERATED_CODE = "generated code";
 
 let passed = 0;
 let failed = 0;
@@ -64,15 +66,20 @@ interface Needed {
 const NEEDED: readonly Needed[] = [
   { name: "S3 servers", find: findS3Servers, tests: "**/s3-*.test.ts" },
   { name: "log checkers in Go", find: findCheckers, tests: "**/outside-checkers.test.ts" },
+  { name: "clients in Go and Python", find: findClients, tests: "**/clients.test.ts" },
   { name: "a witness in Go", find: findWitness, tests: "**/litewitness*.test.ts" },
 ];
 
-// A first run compiles nats-server, two S3 servers and more, minutes on two cores: meanwhile what needs no server.
+// A first run compiles nats-server, two S3 servers, generators and more, minutes on two cores: meanwhile what needs none.
+const generated = wanted(GENERATED_CODE) ? generatedCode() : undefined;
 const servers = wanted("integration") ? outsidePrograms() : undefined;
 const others = servers === undefined ? [] : NEEDED.map((needed) => ({ ...needed, found: needed.find() }));
-for (const found of [servers, ...others.map((other) => other.found)]) found?.catch(() => {}); // Reported in its turn.
+for (const found of [generated, servers, ...others.map((other) => other.found)]) {
+  found?.catch(() => {}); // Reported in its turn.
+}
 for (const check of QUICK) if (wanted(check.name)) await report(check);
 if (wanted("unit")) await vitest("unit");
+if (generated !== undefined) await report({ name: GENERATED_CODE, run: () => generated });
 if (servers !== undefined) {
   const ready = await report({ name: "outside programs", run: () => servers }, CI);
   const leftOut: string[] = [];
@@ -136,8 +143,9 @@ async function generatedCode(): Promise<string> {
       try {
         await generate(folder);
       } catch (error) {
-        if (CI || path === "gen/ts") throw error;
-        leftOut.push(`\nskipped: ${name}: ${error instanceof Error ? error.message : String(error)}`);
+        const why = `${path} (${name}): ${error instanceof Error ? error.message : String(error)}`;
+        if (CI || path === "gen/ts") throw new Error(why);
+        leftOut.push(`\nskipped: ${why}`);
         continue;
       }
       const [fresh, committed] = await Promise.all([readTree(folder, path), readTree(ROOT, path)]);
@@ -184,8 +192,19 @@ async function findS3Servers(): Promise<string> {
 
 /** Other people's programs that check a log. The Go toolchain itself builds those of ours. */
 async function findCheckers(): Promise<string> {
-  await findGoProgram("fsck");
-  return `${describeGoProgram("fsck")}, ${(await runProgram("go", ["version"])).trim()}`;
+  const [go] = await Promise.all([findGo(), findGoProgram("fsck")]);
+  return `${describeGoProgram("fsck")}, ${(await runProgram(go, ["version"])).trim()}`;
+}
+
+/** What the examples of clients run with, and Go's compiled already. */
+async function findClients(): Promise<string> {
+  const [go, python] = await Promise.all([findGo(), findPython()]);
+  await runProgram(go, ["-C", "docs/clients/go", "test", "-run=^$", "./..."]);
+  const versions = await Promise.all([
+    runProgram(go, ["version"]),
+    runProgram(join(python, "python3"), ["-V"]),
+  ]);
+  return versions.map((version) => version.trim()).join(", ");
 }
 
 /** A witness that is not ours. */

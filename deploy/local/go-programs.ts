@@ -1,4 +1,4 @@
-import { buildOnce, type GetOptions } from "./outside-program.ts";
+import { buildOnce, type GetOptions, onPath, summary } from "./outside-program.ts";
 
 /**
  * Programs in Go that the checks need and that no package manager has in the version we mean. Each is built once for the
@@ -29,11 +29,30 @@ const PROGRAMS = {
   },
 } as const;
 
+const INSTALL = "Install Go ≥ 1.26 (https://go.dev/dl/) so that it is on PATH";
+
 export type GoProgram = keyof typeof PROGRAMS;
 
 /** The file of a program that an earlier run built, or that is built now. */
-export function findGoProgram(name: GoProgram, options: GetOptions = {}): Promise<string> {
-  return buildOnce({ name, ...PROGRAMS[name] }, options);
+export async function findGoProgram(name: GoProgram, options: GetOptions = {}): Promise<string> {
+  try {
+    return await buildOnce({ name, ...PROGRAMS[name] }, options);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw new Error(
+      [
+        `no ${describeGoProgram(name)}, and none could be built: ${summary(error)}`,
+        `${INSTALL}, and it is built once for this machine.`,
+      ].join("\n"),
+    );
+  }
+}
+
+/** Go itself, for programs of our own. */
+export async function findGo(): Promise<string> {
+  const go = await onPath("go");
+  if (go === undefined) throw new Error(`go is not on PATH. ${INSTALL}.`);
+  return go;
 }
 
 /** "fsck v1.0.4" */
