@@ -10,7 +10,7 @@ import { ClientLimits } from "../../internal/http/client-limits.ts";
 import { ConnectEdge } from "../../internal/http/connect-edge.ts";
 import { digestCallers } from "../../internal/publisher/callers.ts";
 import { type PublisherConfig, publisherConfig } from "../../internal/publisher/config.ts";
-import { digestService, routeDigestReads } from "../../internal/publisher/digest-service.ts";
+import { digestService, routeDigestReads, streamCounter } from "../../internal/publisher/digest-service.ts";
 import { publisherMetrics } from "../../internal/publisher/metrics.ts";
 import { PublicHttpServer } from "../../internal/publisher/public-http.ts";
 import { Publisher } from "../../internal/publisher/publisher.ts";
@@ -19,6 +19,9 @@ import { DirectoryStore } from "../../internal/worm/directory-store.ts";
 
 /** What a reader asks is an election's id and a number. */
 const MAX_REQUEST_BYTES = 4 * 1024;
+
+/** A stream ends by itself after an hour. */
+const MAX_CALL_MS = 65 * 60 * 1000;
 
 process.exit(await runService({ name: "publisher", config: publisherConfig, start }));
 
@@ -41,10 +44,14 @@ async function start(context: ServiceContext<PublisherConfig>): Promise<AsyncDis
     }),
   );
 
+  const clients = clientLimits(config);
   const procedures = new ConnectEdge({
-    routes: (router) => routeDigestReads(router, publisher),
+    routes: (router) => {
+      routeDigestReads(router, { publisher, openStream: streamCounter(clients) });
+    },
     maxBytes: MAX_REQUEST_BYTES,
-    maxTimeoutMs: 10_000,
+    grpcWeb: true,
+    maxTimeoutMs: MAX_CALL_MS,
     errors: connectErrors({ logger }),
   });
   resources.use(
@@ -55,7 +62,7 @@ async function start(context: ServiceContext<PublisherConfig>): Promise<AsyncDis
       logger,
       metrics: counters,
       limits: { connections: config.public_limits.connections },
-      clients: clientLimits(config),
+      clients,
     }),
   );
 

@@ -203,6 +203,35 @@ test("signs what AuditService submits, shows it to everybody, and refuses a fork
   expect(await publisher.stop("SIGTERM")).toBe(0);
 });
 
+test("lets anybody in the mesh watch over gRPC, and proves what was asked", async () => {
+  await using publisher = await (await PublisherProcess.start()).healthy();
+  await using audit = publisher.client(await ca.identity("service/audit-service"));
+  await using reader = publisher.client(await ca.identity("client/a"));
+  const log = newElection();
+  const electionId = log.id;
+  const { note: first } = await audit.submitHead(await request(log.grow(300)));
+  const stop = new AbortController();
+  const watch = reader.watch({ electionId }, { signal: stop.signal })[Symbol.asyncIterator]();
+  expect((await watch.next()).value).toMatchObject({ note: first });
+  const { note: second } = await audit.submitHead(await request(log.grow(400)));
+  expect((await watch.next()).value).toMatchObject({ note: second });
+  stop.abort();
+  await expect(watch.next()).rejects.toMatchObject({ kind: "cancelled" });
+
+  const inclusion = await reader.getInclusionProof({ electionId, index: 299n, treeSize: 300n });
+  expect(inclusion).toMatchObject({ treeSize: 300n, note: second });
+  const { proof } = await reader.getConsistencyProof({ electionId, first: 300n });
+  expect(proof.length).toBeGreaterThan(0);
+  const wrong = reader.getInclusionProof({ electionId, index: 400n });
+  await expect(wrong).rejects.toMatchObject({
+    kind: "invalid-argument",
+    fields: [expect.objectContaining({ field: "index" })],
+  });
+  await expect(reader.watch({ electionId: "other" })[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+    kind: "not-found",
+  });
+});
+
 test("lets nobody but AuditService submit, and everybody read", async () => {
   await using publisher = await (await PublisherProcess.start()).healthy();
   await using audit = publisher.client(await ca.identity("service/audit-service"));

@@ -14,6 +14,7 @@ import type { VoteRecord } from "../ballot/record.ts";
 import { toHex } from "../core/bytes.ts";
 import { systemClock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
+import { Feed } from "../core/feed.ts";
 import { treeSize } from "../core/ids.ts";
 import { asHash } from "../core/sha256.ts";
 import { parseEvent } from "../evidence/event.ts";
@@ -27,7 +28,6 @@ import { AuditFixture, silentLogger, TestShards, testElection } from "./audit-fi
 import { ElectionSealer, type SealingState } from "./election-sealer.ts";
 import { EventKey } from "./event-key.ts";
 import { sameHeads } from "./evidence-replay.ts";
-import { Feed } from "./feed.ts";
 import { ContestedError } from "./halt.ts";
 import { auditMetrics } from "./metrics.ts";
 import type { Publisher } from "./publication.ts";

@@ -1,9 +1,9 @@
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import { Feed } from "../core/feed.ts";
 import type { JsonObject } from "../evidence/event.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { ObjectLockError } from "../worm/object-store.ts";
-import { Feed } from "./feed.ts";
 import type { ProbeMetrics } from "./metrics.ts";
 
 /** What one check of the evidence store came to. */

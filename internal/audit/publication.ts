@@ -3,13 +3,13 @@ import type { DigestService } from "../../gen/ts/psephos/digest/v1/digest_pb.js"
 import { equalBytes } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import { ServiceError } from "../core/errors.ts";
+import { Feed } from "../core/feed.ts";
 import { BLOCK_ENTRIES, checkpointKey } from "../evidence/layout.ts";
 import { encodeVoteCheckpoint, parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { ObjectConflictError, type ObjectStore } from "../worm/object-store.ts";
 import { type Block, readBlock } from "./block.ts";
 import type { AuditedElection } from "./election-log.ts";
-import { Feed } from "./feed.ts";
 import { HaltError } from "./halt.ts";
 import type { LogEnd, LogHead } from "./head.ts";
 import { retry } from "./retry.ts";

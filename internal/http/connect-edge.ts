@@ -1,6 +1,6 @@
 // Remote procedures over HTTP/1.1 with the Connect protocol (connectrpc.com/docs/protocol), JSON or binary: the same
-// implementations as at the gRPC edge, for callers that have curl and no gRPC. Streams in both directions need HTTP/2
-// and are gRPC's.
+// implementations as at the gRPC edge, for callers that have curl and no gRPC. What a server streams comes so, too;
+// streams in both directions need HTTP/2 and are gRPC's.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import {
   type ConnectRouter,
@@ -18,11 +18,16 @@ export interface ConnectEdgeOptions {
   /** Registers the services. */
   readonly routes: (router: ConnectRouter) => void;
   readonly maxBytes: number;
+  /** Whether gRPC-Web is spoken, too (grpc/PROTOCOL-WEB.md): browsers' generated clients do. */
+  readonly grpcWeb?: boolean;
   /** The longest timeout a caller may ask for. */
   readonly maxTimeoutMs: number;
   /** Makes ConnectErrors of what implementations throw, and logs what must not reach callers. */
   readonly errors: Interceptor;
 }
+
+/** The request that a call came with, for implementations that have to know who asks. */
+export const httpRequest = createContextKey<IncomingMessage | undefined>(undefined);
 
 /** Whether a call came as far as its implementation. */
 const implemented = createContextKey(false);
@@ -35,10 +40,10 @@ const reached: Interceptor = (next) => (request) => {
 export class ConnectEdge {
   readonly #handlers: ReadonlyMap<string, ConnectRouter["handlers"][number]>;
 
-  constructor({ routes, maxBytes, maxTimeoutMs, errors }: ConnectEdgeOptions) {
+  constructor({ routes, maxBytes, grpcWeb = false, maxTimeoutMs, errors }: ConnectEdgeOptions) {
     const router = createConnectRouter({
       grpc: false,
-      grpcWeb: false,
+      grpcWeb,
       // Requests are small. What is not decompressed cannot swell.
       acceptCompression: [],
       readMaxBytes: maxBytes,
@@ -57,7 +62,7 @@ export class ConnectEdge {
   async serve(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const handler = this.#handlers.get(path);
     if (handler === undefined) throw new HttpError(404, "there is nothing at this path");
-    const values = createContextValues();
+    const values = createContextValues().set(httpRequest, request);
     let call: UniversalServerRequest;
     try {
       call = universalRequestFromNodeRequest(request, response, undefined, values);

@@ -8,6 +8,9 @@ export const digestCallers: CallerPolicy<typeof DigestService> = {
   submitHead: ["service/audit-service"],
   getLatestCheckpoint: anyone,
   getCheckpoint: anyone,
+  watch: anyone,
+  getInclusionProof: anyone,
+  getConsistencyProof: anyone,
   getManifest: anyone,
   getLogKey: anyone,
 };

@@ -4,23 +4,44 @@ import { decodeUtf8 } from "../core/bytes.ts";
 import { invalidField, ServiceError } from "../core/errors.ts";
 import { type ElectionId, isElectionId, type TreeSize, treeSize } from "../core/ids.ts";
 import { asHash, HASH_SIZE } from "../core/sha256.ts";
+import type { ClientLimits } from "../http/client-limits.ts";
+import { httpRequest } from "../http/connect-edge.ts";
+import { digestProofs } from "./digest-proofs.ts";
+import { digestWatch, type WatchOptions, type WatchTimes } from "./digest-watch.ts";
 import { CHECKPOINT, MANIFEST, numberedCheckpoint } from "./public-log.ts";
 import type { Publisher } from "./publisher.ts";
 
 type Digest = ServiceImpl<typeof DigestService>;
-export type DigestReads = Pick<Digest, "getLatestCheckpoint" | "getCheckpoint" | "getManifest" | "getLogKey">;
+/** What is read of a Publisher. */
+export type PublisherReads = Pick<Publisher, "read" | "logKey" | "heads" | "newest">;
+
+export interface DigestReadOptions {
+  readonly publisher: PublisherReads;
+  /** Counts a stream until what it returns is called, or throws RESOURCE_EXHAUSTED. */
+  readonly openStream: WatchOptions["open"];
+  readonly watchTimes?: WatchTimes;
+}
 
 /** As many digits as a numbered checkpoint's name has. */
 const MAX_BLOCK_NUMBER = 9_999_999_999n;
 
 /** What anyone may ask. It answers from the published files, so that no caller sees what the public does not. */
-export function digestReads(publisher: Pick<Publisher, "read" | "logKey">): DigestReads {
+function digestReads({ publisher, openStream, watchTimes }: DigestReadOptions): Omit<Digest, "submitHead"> {
   const read = async (election: ElectionId, path: string): Promise<Uint8Array> => {
     const bytes = await publisher.read(`${election}/${path}`);
     if (bytes) return bytes;
     throw new ServiceError("not-found", `${election} has no published ${path}`, { reason: "NOT_PUBLISHED" });
   };
   return {
+    ...digestProofs(publisher, parseElection),
+
+    watch: digestWatch({
+      heads: (election) => publisher.heads(election),
+      parseElection,
+      open: openStream,
+      ...(watchTimes && { times: watchTimes }),
+    }),
+
     async getLatestCheckpoint(request) {
       return { note: decodeUtf8(await read(parseElection(request.electionId), CHECKPOINT)) };
     },
@@ -41,18 +62,32 @@ export function digestReads(publisher: Pick<Publisher, "read" | "logKey">): Dige
 }
 
 /** For the public port: the same, and `submitHead` does not exist there. */
-export function routeDigestReads(router: ConnectRouter, publisher: Pick<Publisher, "read" | "logKey">): void {
-  const reads = digestReads(publisher);
-  router.rpc(DigestService.method.getLatestCheckpoint, reads.getLatestCheckpoint);
-  router.rpc(DigestService.method.getCheckpoint, reads.getCheckpoint);
-  router.rpc(DigestService.method.getManifest, reads.getManifest);
-  router.rpc(DigestService.method.getLogKey, reads.getLogKey);
+export function routeDigestReads(router: ConnectRouter, options: DigestReadOptions): void {
+  const reads = digestReads(options);
+  const { method } = DigestService;
+  router.rpc(method.getLatestCheckpoint, reads.getLatestCheckpoint);
+  router.rpc(method.getCheckpoint, reads.getCheckpoint);
+  router.rpc(method.watch, reads.watch);
+  router.rpc(method.getInclusionProof, reads.getInclusionProof);
+  router.rpc(method.getConsistencyProof, reads.getConsistencyProof);
+  router.rpc(method.getManifest, reads.getManifest);
+  router.rpc(method.getLogKey, reads.getLogKey);
+}
+
+/** Counts streams by the clients of the HTTP requests that they came with. */
+export function streamCounter(clients: ClientLimits): WatchOptions["open"] {
+  return ({ values }) => {
+    const request = values.get(httpRequest);
+    if (!request) throw new Error("a call that came with no HTTP request");
+    return clients.openStream(request);
+  };
 }
 
 /** All of the service, for AuditService and for readers within the mesh. The server checks who may call what. */
-export function digestService(publisher: Pick<Publisher, "read" | "submit" | "logKey">): Digest {
+export function digestService(publisher: PublisherReads & Pick<Publisher, "submit">): Digest {
   return {
-    ...digestReads(publisher),
+    // Everybody here has a certificate, and the server bounds what a connection may do.
+    ...digestReads({ publisher, openStream: () => () => {} }),
     async submitHead(request) {
       const election = parseElection(request.electionId);
       const size = parseSize(request.treeSize);

@@ -2,6 +2,7 @@ import type { ClosingEntry } from "../ballot/entry.ts";
 import { logOrigin, parseManifest } from "../ballot/manifest.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import { Feed } from "../core/feed.ts";
 import type { ElectionId } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -35,6 +36,8 @@ export function endsBlock(size: number, closed: boolean): boolean {
 /** What the public sees of a log beside its tiles: the newest head, and the files that tell of it. */
 export class LogFront {
   readonly #options: LogFrontOptions;
+  /** The head that is shown; undefined before the first. */
+  readonly shown = new Feed<SignedHead | undefined>(undefined);
   /** Undefined until it has been read. */
   #history: History | undefined;
 
@@ -65,6 +68,7 @@ export class LogFront {
     }
     await publicLog.publish(head, endsBlock(head.size, closing !== undefined));
     await index.add({ election, logKey });
+    this.shown.publish(head);
     await this.#note(head.size, closing !== undefined);
   }
 

@@ -78,6 +78,11 @@ export class LogPublisher {
     });
   }
 
+  /** The published heads. */
+  get shown(): LogFront["shown"] {
+    return this.#options.front.shown;
+  }
+
   /** Resolves when no head is being worked on. */
   idle(): Promise<void> {
     return this.#turns.idle();

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { connectErrors } from "../grpc/connect-errors.ts";
 import { addressSet } from "../http/client-address.ts";
 import { ConnectEdge } from "../http/connect-edge.ts";
-import { routeDigestReads } from "./digest-service.ts";
+import { type PublisherReads, routeDigestReads, streamCounter } from "./digest-service.ts";
 import { type PublicHttpLimits, PublicHttpServer } from "./public-http.ts";
 import type { Publisher } from "./publisher.ts";
 import { TestElection } from "./test-election.ts";
@@ -34,7 +34,7 @@ afterEach(async () => {
   await directories[Symbol.asyncDispose]();
 });
 
-type Reading = Pick<Publisher, "logKey" | "read" | "version">;
+type Reading = PublisherReads & Pick<Publisher, "version">;
 
 function listen(
   limits: Partial<PublicHttpLimits> = {},
@@ -43,7 +43,9 @@ function listen(
 ): Promise<PublicHttpServer> {
   const { logger, publisherMetrics: metrics } = directories;
   const procedures = new ConnectEdge({
-    routes: (router) => routeDigestReads(router, reading),
+    routes: (router) => {
+      routeDigestReads(router, { publisher: reading, openStream: streamCounter(clients) });
+    },
     maxBytes: 4096,
     maxTimeoutMs: 10_000,
     errors: connectErrors({ logger }),
@@ -479,7 +481,13 @@ test("a file that cannot be read is a 500 without its reason", async () => {
   const read = () => Promise.reject(new Error("EIO: /secret/path"));
   server = await listen(
     {},
-    { logKey: () => "", read, version: async () => ({ ino: 1, size: 1, mtimeMs: 1 }) },
+    {
+      logKey: () => "",
+      heads: () => undefined,
+      newest: () => undefined,
+      read,
+      version: async () => ({ ino: 1, size: 1, mtimeMs: 1 }),
+    },
   );
   const { status, body } = await send(`${ELECTION}/checkpoint`);
   expect(status).toBe(500);

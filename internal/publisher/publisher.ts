@@ -11,6 +11,7 @@ import { LogFront } from "./log-front.ts";
 import { LogPublisher, type OfferedHead } from "./log-publisher.ts";
 import type { PublisherMetrics } from "./metrics.ts";
 import { CHECKPOINT, PublicLog } from "./public-log.ts";
+import type { SignedHead } from "./signed-head.ts";
 import { SignerState } from "./signer-state.ts";
 import type { SigningKey } from "./signing-key.ts";
 
@@ -85,6 +86,16 @@ export class Publisher implements AsyncDisposable {
   /** Which version of a published file there is; undefined when there is none. */
   version(path: string): Promise<FileVersion | undefined> {
     return this.#publicFiles.version(path);
+  }
+
+  /** The published heads of an election; undefined for one that nothing was ever submitted for. */
+  heads(election: ElectionId): LogFront["shown"] | undefined {
+    return this.#logs.get(election)?.shown;
+  }
+
+  /** The newest published head. */
+  newest(election: ElectionId): SignedHead | undefined {
+    return this.heads(election)?.current;
   }
 
   /** The elections with a published checkpoint, in order. */

@@ -342,6 +342,390 @@ func (x *GetCheckpointResponse) GetNote() string {
 	return ""
 }
 
+// WatchRequest names an election.
+type WatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The election.
+	ElectionId    string `protobuf:"bytes,1,opt,name=election_id,json=electionId,proto3" json:"election_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *WatchRequest) GetElectionId() string {
+	if x != nil {
+		return x.ElectionId
+	}
+	return ""
+}
+
+// WatchResponse is the newest signed checkpoint.
+type WatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The C2SP signed note.
+	Note          string `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WatchResponse) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// GetInclusionProofRequest names an entry and a size of the log.
+type GetInclusionProofRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The election.
+	ElectionId string `protobuf:"bytes,1,opt,name=election_id,json=electionId,proto3" json:"election_id,omitempty"`
+	// The entry's log index.
+	Index uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	// How many entries the log has; 0 for as many as the newest checkpoint.
+	TreeSize      uint64 `protobuf:"varint,3,opt,name=tree_size,json=treeSize,proto3" json:"tree_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetInclusionProofRequest) Reset() {
+	*x = GetInclusionProofRequest{}
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetInclusionProofRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetInclusionProofRequest) ProtoMessage() {}
+
+func (x *GetInclusionProofRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetInclusionProofRequest.ProtoReflect.Descriptor instead.
+func (*GetInclusionProofRequest) Descriptor() ([]byte, []int) {
+	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetInclusionProofRequest) GetElectionId() string {
+	if x != nil {
+		return x.ElectionId
+	}
+	return ""
+}
+
+func (x *GetInclusionProofRequest) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *GetInclusionProofRequest) GetTreeSize() uint64 {
+	if x != nil {
+		return x.TreeSize
+	}
+	return 0
+}
+
+// GetInclusionProofResponse is an entry and its place in the tree.
+type GetInclusionProofResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The entry, docs/spec.md "Log entry".
+	Entry []byte `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
+	// The size that the proof is for.
+	TreeSize uint64 `protobuf:"varint,2,opt,name=tree_size,json=treeSize,proto3" json:"tree_size,omitempty"`
+	// The tree's root at that size: 32 bytes.
+	Root []byte `protobuf:"bytes,3,opt,name=root,proto3" json:"root,omitempty"`
+	// The audit path of RFC 6962 section 2.1.1, 32 bytes a hash, the leaf's sibling first.
+	Proof [][]byte `protobuf:"bytes,4,rep,name=proof,proto3" json:"proof,omitempty"`
+	// The newest signed checkpoint. Of a size other than this, it takes a consistency proof to believe the root.
+	Note          string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetInclusionProofResponse) Reset() {
+	*x = GetInclusionProofResponse{}
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetInclusionProofResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetInclusionProofResponse) ProtoMessage() {}
+
+func (x *GetInclusionProofResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetInclusionProofResponse.ProtoReflect.Descriptor instead.
+func (*GetInclusionProofResponse) Descriptor() ([]byte, []int) {
+	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetInclusionProofResponse) GetEntry() []byte {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *GetInclusionProofResponse) GetTreeSize() uint64 {
+	if x != nil {
+		return x.TreeSize
+	}
+	return 0
+}
+
+func (x *GetInclusionProofResponse) GetRoot() []byte {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
+func (x *GetInclusionProofResponse) GetProof() [][]byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+func (x *GetInclusionProofResponse) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// GetConsistencyProofRequest names two sizes of the log.
+type GetConsistencyProofRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The election.
+	ElectionId string `protobuf:"bytes,1,opt,name=election_id,json=electionId,proto3" json:"election_id,omitempty"`
+	// The smaller size, at least 1.
+	First uint64 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	// The larger size; 0 for that of the newest checkpoint.
+	Second        uint64 `protobuf:"varint,3,opt,name=second,proto3" json:"second,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConsistencyProofRequest) Reset() {
+	*x = GetConsistencyProofRequest{}
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConsistencyProofRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConsistencyProofRequest) ProtoMessage() {}
+
+func (x *GetConsistencyProofRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConsistencyProofRequest.ProtoReflect.Descriptor instead.
+func (*GetConsistencyProofRequest) Descriptor() ([]byte, []int) {
+	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetConsistencyProofRequest) GetElectionId() string {
+	if x != nil {
+		return x.ElectionId
+	}
+	return ""
+}
+
+func (x *GetConsistencyProofRequest) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *GetConsistencyProofRequest) GetSecond() uint64 {
+	if x != nil {
+		return x.Second
+	}
+	return 0
+}
+
+// GetConsistencyProofResponse is the proof and the roots that it leads to.
+type GetConsistencyProofResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The root at the smaller size: 32 bytes.
+	FirstRoot []byte `protobuf:"bytes,1,opt,name=first_root,json=firstRoot,proto3" json:"first_root,omitempty"`
+	// The larger size.
+	Second uint64 `protobuf:"varint,2,opt,name=second,proto3" json:"second,omitempty"`
+	// The root at the larger size: 32 bytes.
+	SecondRoot []byte `protobuf:"bytes,3,opt,name=second_root,json=secondRoot,proto3" json:"second_root,omitempty"`
+	// The proof of RFC 6962 section 2.1.2, 32 bytes a hash.
+	Proof [][]byte `protobuf:"bytes,4,rep,name=proof,proto3" json:"proof,omitempty"`
+	// The newest signed checkpoint.
+	Note          string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConsistencyProofResponse) Reset() {
+	*x = GetConsistencyProofResponse{}
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConsistencyProofResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConsistencyProofResponse) ProtoMessage() {}
+
+func (x *GetConsistencyProofResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConsistencyProofResponse.ProtoReflect.Descriptor instead.
+func (*GetConsistencyProofResponse) Descriptor() ([]byte, []int) {
+	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetConsistencyProofResponse) GetFirstRoot() []byte {
+	if x != nil {
+		return x.FirstRoot
+	}
+	return nil
+}
+
+func (x *GetConsistencyProofResponse) GetSecond() uint64 {
+	if x != nil {
+		return x.Second
+	}
+	return 0
+}
+
+func (x *GetConsistencyProofResponse) GetSecondRoot() []byte {
+	if x != nil {
+		return x.SecondRoot
+	}
+	return nil
+}
+
+func (x *GetConsistencyProofResponse) GetProof() [][]byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+func (x *GetConsistencyProofResponse) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 // GetManifestRequest names an election.
 type GetManifestRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -353,7 +737,7 @@ type GetManifestRequest struct {
 
 func (x *GetManifestRequest) Reset() {
 	*x = GetManifestRequest{}
-	mi := &file_psephos_digest_v1_digest_proto_msgTypes[6]
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +749,7 @@ func (x *GetManifestRequest) String() string {
 func (*GetManifestRequest) ProtoMessage() {}
 
 func (x *GetManifestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_psephos_digest_v1_digest_proto_msgTypes[6]
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +762,7 @@ func (x *GetManifestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetManifestRequest.ProtoReflect.Descriptor instead.
 func (*GetManifestRequest) Descriptor() ([]byte, []int) {
-	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{6}
+	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetManifestRequest) GetElectionId() string {
@@ -399,7 +783,7 @@ type GetManifestResponse struct {
 
 func (x *GetManifestResponse) Reset() {
 	*x = GetManifestResponse{}
-	mi := &file_psephos_digest_v1_digest_proto_msgTypes[7]
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +795,7 @@ func (x *GetManifestResponse) String() string {
 func (*GetManifestResponse) ProtoMessage() {}
 
 func (x *GetManifestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_psephos_digest_v1_digest_proto_msgTypes[7]
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +808,7 @@ func (x *GetManifestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetManifestResponse.ProtoReflect.Descriptor instead.
 func (*GetManifestResponse) Descriptor() ([]byte, []int) {
-	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{7}
+	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetManifestResponse) GetManifest() []byte {
@@ -445,7 +829,7 @@ type GetLogKeyRequest struct {
 
 func (x *GetLogKeyRequest) Reset() {
 	*x = GetLogKeyRequest{}
-	mi := &file_psephos_digest_v1_digest_proto_msgTypes[8]
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +841,7 @@ func (x *GetLogKeyRequest) String() string {
 func (*GetLogKeyRequest) ProtoMessage() {}
 
 func (x *GetLogKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_psephos_digest_v1_digest_proto_msgTypes[8]
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +854,7 @@ func (x *GetLogKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogKeyRequest.ProtoReflect.Descriptor instead.
 func (*GetLogKeyRequest) Descriptor() ([]byte, []int) {
-	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{8}
+	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetLogKeyRequest) GetElectionId() string {
@@ -491,7 +875,7 @@ type GetLogKeyResponse struct {
 
 func (x *GetLogKeyResponse) Reset() {
 	*x = GetLogKeyResponse{}
-	mi := &file_psephos_digest_v1_digest_proto_msgTypes[9]
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +887,7 @@ func (x *GetLogKeyResponse) String() string {
 func (*GetLogKeyResponse) ProtoMessage() {}
 
 func (x *GetLogKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_psephos_digest_v1_digest_proto_msgTypes[9]
+	mi := &file_psephos_digest_v1_digest_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +900,7 @@ func (x *GetLogKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogKeyResponse.ProtoReflect.Descriptor instead.
 func (*GetLogKeyResponse) Descriptor() ([]byte, []int) {
-	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{9}
+	return file_psephos_digest_v1_digest_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetLogKeyResponse) GetVerifierKey() string {
@@ -551,7 +935,36 @@ const file_psephos_digest_v1_digest_proto_rawDesc = "" +
 	"electionId\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\"+\n" +
 	"\x15GetCheckpointResponse\x12\x12\n" +
-	"\x04note\x18\x01 \x01(\tR\x04note\"5\n" +
+	"\x04note\x18\x01 \x01(\tR\x04note\"/\n" +
+	"\fWatchRequest\x12\x1f\n" +
+	"\velection_id\x18\x01 \x01(\tR\n" +
+	"electionId\"#\n" +
+	"\rWatchResponse\x12\x12\n" +
+	"\x04note\x18\x01 \x01(\tR\x04note\"n\n" +
+	"\x18GetInclusionProofRequest\x12\x1f\n" +
+	"\velection_id\x18\x01 \x01(\tR\n" +
+	"electionId\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1b\n" +
+	"\ttree_size\x18\x03 \x01(\x04R\btreeSize\"\x8c\x01\n" +
+	"\x19GetInclusionProofResponse\x12\x14\n" +
+	"\x05entry\x18\x01 \x01(\fR\x05entry\x12\x1b\n" +
+	"\ttree_size\x18\x02 \x01(\x04R\btreeSize\x12\x12\n" +
+	"\x04root\x18\x03 \x01(\fR\x04root\x12\x14\n" +
+	"\x05proof\x18\x04 \x03(\fR\x05proof\x12\x12\n" +
+	"\x04note\x18\x05 \x01(\tR\x04note\"k\n" +
+	"\x1aGetConsistencyProofRequest\x12\x1f\n" +
+	"\velection_id\x18\x01 \x01(\tR\n" +
+	"electionId\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x16\n" +
+	"\x06second\x18\x03 \x01(\x04R\x06second\"\x9f\x01\n" +
+	"\x1bGetConsistencyProofResponse\x12\x1d\n" +
+	"\n" +
+	"first_root\x18\x01 \x01(\fR\tfirstRoot\x12\x16\n" +
+	"\x06second\x18\x02 \x01(\x04R\x06second\x12\x1f\n" +
+	"\vsecond_root\x18\x03 \x01(\fR\n" +
+	"secondRoot\x12\x14\n" +
+	"\x05proof\x18\x04 \x03(\fR\x05proof\x12\x12\n" +
+	"\x04note\x18\x05 \x01(\tR\x04note\"5\n" +
 	"\x12GetManifestRequest\x12\x1f\n" +
 	"\velection_id\x18\x01 \x01(\tR\n" +
 	"electionId\"1\n" +
@@ -561,12 +974,15 @@ const file_psephos_digest_v1_digest_proto_rawDesc = "" +
 	"\velection_id\x18\x01 \x01(\tR\n" +
 	"electionId\"6\n" +
 	"\x11GetLogKeyResponse\x12!\n" +
-	"\fverifier_key\x18\x01 \x01(\tR\vverifierKey2\xfa\x03\n" +
+	"\fverifier_key\x18\x01 \x01(\tR\vverifierKey2\xae\x06\n" +
 	"\rDigestService\x12Y\n" +
 	"\n" +
 	"SubmitHead\x12$.psephos.digest.v1.SubmitHeadRequest\x1a%.psephos.digest.v1.SubmitHeadResponse\x12t\n" +
 	"\x13GetLatestCheckpoint\x12-.psephos.digest.v1.GetLatestCheckpointRequest\x1a..psephos.digest.v1.GetLatestCheckpointResponse\x12b\n" +
-	"\rGetCheckpoint\x12'.psephos.digest.v1.GetCheckpointRequest\x1a(.psephos.digest.v1.GetCheckpointResponse\x12\\\n" +
+	"\rGetCheckpoint\x12'.psephos.digest.v1.GetCheckpointRequest\x1a(.psephos.digest.v1.GetCheckpointResponse\x12L\n" +
+	"\x05Watch\x12\x1f.psephos.digest.v1.WatchRequest\x1a .psephos.digest.v1.WatchResponse0\x01\x12n\n" +
+	"\x11GetInclusionProof\x12+.psephos.digest.v1.GetInclusionProofRequest\x1a,.psephos.digest.v1.GetInclusionProofResponse\x12t\n" +
+	"\x13GetConsistencyProof\x12-.psephos.digest.v1.GetConsistencyProofRequest\x1a..psephos.digest.v1.GetConsistencyProofResponse\x12\\\n" +
 	"\vGetManifest\x12%.psephos.digest.v1.GetManifestRequest\x1a&.psephos.digest.v1.GetManifestResponse\x12V\n" +
 	"\tGetLogKey\x12#.psephos.digest.v1.GetLogKeyRequest\x1a$.psephos.digest.v1.GetLogKeyResponseB3Z1psephos.example/gen/go/psephos/digest/v1;digestv1b\x06proto3"
 
@@ -582,7 +998,7 @@ func file_psephos_digest_v1_digest_proto_rawDescGZIP() []byte {
 	return file_psephos_digest_v1_digest_proto_rawDescData
 }
 
-var file_psephos_digest_v1_digest_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_psephos_digest_v1_digest_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_psephos_digest_v1_digest_proto_goTypes = []any{
 	(*SubmitHeadRequest)(nil),           // 0: psephos.digest.v1.SubmitHeadRequest
 	(*SubmitHeadResponse)(nil),          // 1: psephos.digest.v1.SubmitHeadResponse
@@ -590,27 +1006,39 @@ var file_psephos_digest_v1_digest_proto_goTypes = []any{
 	(*GetLatestCheckpointResponse)(nil), // 3: psephos.digest.v1.GetLatestCheckpointResponse
 	(*GetCheckpointRequest)(nil),        // 4: psephos.digest.v1.GetCheckpointRequest
 	(*GetCheckpointResponse)(nil),       // 5: psephos.digest.v1.GetCheckpointResponse
-	(*GetManifestRequest)(nil),          // 6: psephos.digest.v1.GetManifestRequest
-	(*GetManifestResponse)(nil),         // 7: psephos.digest.v1.GetManifestResponse
-	(*GetLogKeyRequest)(nil),            // 8: psephos.digest.v1.GetLogKeyRequest
-	(*GetLogKeyResponse)(nil),           // 9: psephos.digest.v1.GetLogKeyResponse
+	(*WatchRequest)(nil),                // 6: psephos.digest.v1.WatchRequest
+	(*WatchResponse)(nil),               // 7: psephos.digest.v1.WatchResponse
+	(*GetInclusionProofRequest)(nil),    // 8: psephos.digest.v1.GetInclusionProofRequest
+	(*GetInclusionProofResponse)(nil),   // 9: psephos.digest.v1.GetInclusionProofResponse
+	(*GetConsistencyProofRequest)(nil),  // 10: psephos.digest.v1.GetConsistencyProofRequest
+	(*GetConsistencyProofResponse)(nil), // 11: psephos.digest.v1.GetConsistencyProofResponse
+	(*GetManifestRequest)(nil),          // 12: psephos.digest.v1.GetManifestRequest
+	(*GetManifestResponse)(nil),         // 13: psephos.digest.v1.GetManifestResponse
+	(*GetLogKeyRequest)(nil),            // 14: psephos.digest.v1.GetLogKeyRequest
+	(*GetLogKeyResponse)(nil),           // 15: psephos.digest.v1.GetLogKeyResponse
 }
 var file_psephos_digest_v1_digest_proto_depIdxs = []int32{
-	0, // 0: psephos.digest.v1.DigestService.SubmitHead:input_type -> psephos.digest.v1.SubmitHeadRequest
-	2, // 1: psephos.digest.v1.DigestService.GetLatestCheckpoint:input_type -> psephos.digest.v1.GetLatestCheckpointRequest
-	4, // 2: psephos.digest.v1.DigestService.GetCheckpoint:input_type -> psephos.digest.v1.GetCheckpointRequest
-	6, // 3: psephos.digest.v1.DigestService.GetManifest:input_type -> psephos.digest.v1.GetManifestRequest
-	8, // 4: psephos.digest.v1.DigestService.GetLogKey:input_type -> psephos.digest.v1.GetLogKeyRequest
-	1, // 5: psephos.digest.v1.DigestService.SubmitHead:output_type -> psephos.digest.v1.SubmitHeadResponse
-	3, // 6: psephos.digest.v1.DigestService.GetLatestCheckpoint:output_type -> psephos.digest.v1.GetLatestCheckpointResponse
-	5, // 7: psephos.digest.v1.DigestService.GetCheckpoint:output_type -> psephos.digest.v1.GetCheckpointResponse
-	7, // 8: psephos.digest.v1.DigestService.GetManifest:output_type -> psephos.digest.v1.GetManifestResponse
-	9, // 9: psephos.digest.v1.DigestService.GetLogKey:output_type -> psephos.digest.v1.GetLogKeyResponse
-	5, // [5:10] is the sub-list for method output_type
-	0, // [0:5] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	0,  // 0: psephos.digest.v1.DigestService.SubmitHead:input_type -> psephos.digest.v1.SubmitHeadRequest
+	2,  // 1: psephos.digest.v1.DigestService.GetLatestCheckpoint:input_type -> psephos.digest.v1.GetLatestCheckpointRequest
+	4,  // 2: psephos.digest.v1.DigestService.GetCheckpoint:input_type -> psephos.digest.v1.GetCheckpointRequest
+	6,  // 3: psephos.digest.v1.DigestService.Watch:input_type -> psephos.digest.v1.WatchRequest
+	8,  // 4: psephos.digest.v1.DigestService.GetInclusionProof:input_type -> psephos.digest.v1.GetInclusionProofRequest
+	10, // 5: psephos.digest.v1.DigestService.GetConsistencyProof:input_type -> psephos.digest.v1.GetConsistencyProofRequest
+	12, // 6: psephos.digest.v1.DigestService.GetManifest:input_type -> psephos.digest.v1.GetManifestRequest
+	14, // 7: psephos.digest.v1.DigestService.GetLogKey:input_type -> psephos.digest.v1.GetLogKeyRequest
+	1,  // 8: psephos.digest.v1.DigestService.SubmitHead:output_type -> psephos.digest.v1.SubmitHeadResponse
+	3,  // 9: psephos.digest.v1.DigestService.GetLatestCheckpoint:output_type -> psephos.digest.v1.GetLatestCheckpointResponse
+	5,  // 10: psephos.digest.v1.DigestService.GetCheckpoint:output_type -> psephos.digest.v1.GetCheckpointResponse
+	7,  // 11: psephos.digest.v1.DigestService.Watch:output_type -> psephos.digest.v1.WatchResponse
+	9,  // 12: psephos.digest.v1.DigestService.GetInclusionProof:output_type -> psephos.digest.v1.GetInclusionProofResponse
+	11, // 13: psephos.digest.v1.DigestService.GetConsistencyProof:output_type -> psephos.digest.v1.GetConsistencyProofResponse
+	13, // 14: psephos.digest.v1.DigestService.GetManifest:output_type -> psephos.digest.v1.GetManifestResponse
+	15, // 15: psephos.digest.v1.DigestService.GetLogKey:output_type -> psephos.digest.v1.GetLogKeyResponse
+	8,  // [8:16] is the sub-list for method output_type
+	0,  // [0:8] is the sub-list for method input_type
+	0,  // [0:0] is the sub-list for extension type_name
+	0,  // [0:0] is the sub-list for extension extendee
+	0,  // [0:0] is the sub-list for field type_name
 }
 
 func init() { file_psephos_digest_v1_digest_proto_init() }
@@ -624,7 +1052,7 @@ func file_psephos_digest_v1_digest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_psephos_digest_v1_digest_proto_rawDesc), len(file_psephos_digest_v1_digest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

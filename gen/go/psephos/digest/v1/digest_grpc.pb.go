@@ -22,6 +22,9 @@ const (
 	DigestService_SubmitHead_FullMethodName          = "/psephos.digest.v1.DigestService/SubmitHead"
 	DigestService_GetLatestCheckpoint_FullMethodName = "/psephos.digest.v1.DigestService/GetLatestCheckpoint"
 	DigestService_GetCheckpoint_FullMethodName       = "/psephos.digest.v1.DigestService/GetCheckpoint"
+	DigestService_Watch_FullMethodName               = "/psephos.digest.v1.DigestService/Watch"
+	DigestService_GetInclusionProof_FullMethodName   = "/psephos.digest.v1.DigestService/GetInclusionProof"
+	DigestService_GetConsistencyProof_FullMethodName = "/psephos.digest.v1.DigestService/GetConsistencyProof"
 	DigestService_GetManifest_FullMethodName         = "/psephos.digest.v1.DigestService/GetManifest"
 	DigestService_GetLogKey_FullMethodName           = "/psephos.digest.v1.DigestService/GetLogKey"
 )
@@ -42,9 +45,20 @@ type DigestServiceClient interface {
 	GetLatestCheckpoint(ctx context.Context, in *GetLatestCheckpointRequest, opts ...grpc.CallOption) (*GetLatestCheckpointResponse, error)
 	// GetCheckpoint returns the signed checkpoint at the end of a numbered block.
 	GetCheckpoint(ctx context.Context, in *GetCheckpointRequest, opts ...grpc.CallOption) (*GetCheckpointResponse, error)
+	// Watch sends the newest signed checkpoint, then each newer one; whoever reads slowly misses those in between. After ten
+	// seconds without one the same comes again, to show that the stream lives. It lasts an hour at most.
+	//
+	// Errors: NOT_FOUND (nothing is published), RESOURCE_EXHAUSTED (too many streams; RetryInfo says when to try again),
+	// UNAVAILABLE with reason WATCH_ENDED (the hour is over).
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// GetInclusionProof proves that an entry is in the log as it was at a size.
+	GetInclusionProof(ctx context.Context, in *GetInclusionProofRequest, opts ...grpc.CallOption) (*GetInclusionProofResponse, error)
+	// GetConsistencyProof proves that the log at one size begins with the log at another.
+	GetConsistencyProof(ctx context.Context, in *GetConsistencyProofRequest, opts ...grpc.CallOption) (*GetConsistencyProofResponse, error)
 	// GetManifest returns the manifest the log began with.
 	GetManifest(ctx context.Context, in *GetManifestRequest, opts ...grpc.CallOption) (*GetManifestResponse, error)
-	// GetLogKey returns the key that an election's checkpoints are or will be signed with, which its manifest names.
+	// GetLogKey returns the key that an election's checkpoints are signed with, or will be: what the manifest of a new
+	// election names.
 	GetLogKey(ctx context.Context, in *GetLogKeyRequest, opts ...grpc.CallOption) (*GetLogKeyResponse, error)
 }
 
@@ -80,6 +94,45 @@ func (c *digestServiceClient) GetCheckpoint(ctx context.Context, in *GetCheckpoi
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetCheckpointResponse)
 	err := c.cc.Invoke(ctx, DigestService_GetCheckpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *digestServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &DigestService_ServiceDesc.Streams[0], DigestService_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, WatchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DigestService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
+
+func (c *digestServiceClient) GetInclusionProof(ctx context.Context, in *GetInclusionProofRequest, opts ...grpc.CallOption) (*GetInclusionProofResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetInclusionProofResponse)
+	err := c.cc.Invoke(ctx, DigestService_GetInclusionProof_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *digestServiceClient) GetConsistencyProof(ctx context.Context, in *GetConsistencyProofRequest, opts ...grpc.CallOption) (*GetConsistencyProofResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetConsistencyProofResponse)
+	err := c.cc.Invoke(ctx, DigestService_GetConsistencyProof_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -122,9 +175,20 @@ type DigestServiceServer interface {
 	GetLatestCheckpoint(context.Context, *GetLatestCheckpointRequest) (*GetLatestCheckpointResponse, error)
 	// GetCheckpoint returns the signed checkpoint at the end of a numbered block.
 	GetCheckpoint(context.Context, *GetCheckpointRequest) (*GetCheckpointResponse, error)
+	// Watch sends the newest signed checkpoint, then each newer one; whoever reads slowly misses those in between. After ten
+	// seconds without one the same comes again, to show that the stream lives. It lasts an hour at most.
+	//
+	// Errors: NOT_FOUND (nothing is published), RESOURCE_EXHAUSTED (too many streams; RetryInfo says when to try again),
+	// UNAVAILABLE with reason WATCH_ENDED (the hour is over).
+	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// GetInclusionProof proves that an entry is in the log as it was at a size.
+	GetInclusionProof(context.Context, *GetInclusionProofRequest) (*GetInclusionProofResponse, error)
+	// GetConsistencyProof proves that the log at one size begins with the log at another.
+	GetConsistencyProof(context.Context, *GetConsistencyProofRequest) (*GetConsistencyProofResponse, error)
 	// GetManifest returns the manifest the log began with.
 	GetManifest(context.Context, *GetManifestRequest) (*GetManifestResponse, error)
-	// GetLogKey returns the key that an election's checkpoints are or will be signed with, which its manifest names.
+	// GetLogKey returns the key that an election's checkpoints are signed with, or will be: what the manifest of a new
+	// election names.
 	GetLogKey(context.Context, *GetLogKeyRequest) (*GetLogKeyResponse, error)
 	mustEmbedUnimplementedDigestServiceServer()
 }
@@ -144,6 +208,15 @@ func (UnimplementedDigestServiceServer) GetLatestCheckpoint(context.Context, *Ge
 }
 func (UnimplementedDigestServiceServer) GetCheckpoint(context.Context, *GetCheckpointRequest) (*GetCheckpointResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCheckpoint not implemented")
+}
+func (UnimplementedDigestServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
+	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedDigestServiceServer) GetInclusionProof(context.Context, *GetInclusionProofRequest) (*GetInclusionProofResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetInclusionProof not implemented")
+}
+func (UnimplementedDigestServiceServer) GetConsistencyProof(context.Context, *GetConsistencyProofRequest) (*GetConsistencyProofResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetConsistencyProof not implemented")
 }
 func (UnimplementedDigestServiceServer) GetManifest(context.Context, *GetManifestRequest) (*GetManifestResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetManifest not implemented")
@@ -226,6 +299,53 @@ func _DigestService_GetCheckpoint_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DigestService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DigestServiceServer).Watch(m, &grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DigestService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
+
+func _DigestService_GetInclusionProof_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetInclusionProofRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DigestServiceServer).GetInclusionProof(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DigestService_GetInclusionProof_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DigestServiceServer).GetInclusionProof(ctx, req.(*GetInclusionProofRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DigestService_GetConsistencyProof_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetConsistencyProofRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DigestServiceServer).GetConsistencyProof(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DigestService_GetConsistencyProof_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DigestServiceServer).GetConsistencyProof(ctx, req.(*GetConsistencyProofRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DigestService_GetManifest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetManifestRequest)
 	if err := dec(in); err != nil {
@@ -282,6 +402,14 @@ var DigestService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _DigestService_GetCheckpoint_Handler,
 		},
 		{
+			MethodName: "GetInclusionProof",
+			Handler:    _DigestService_GetInclusionProof_Handler,
+		},
+		{
+			MethodName: "GetConsistencyProof",
+			Handler:    _DigestService_GetConsistencyProof_Handler,
+		},
+		{
 			MethodName: "GetManifest",
 			Handler:    _DigestService_GetManifest_Handler,
 		},
@@ -290,6 +418,12 @@ var DigestService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _DigestService_GetLogKey_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Watch",
+			Handler:       _DigestService_Watch_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "psephos/digest/v1/digest.proto",
 }

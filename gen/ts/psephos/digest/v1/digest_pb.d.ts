@@ -166,6 +166,210 @@ export declare type GetCheckpointResponse = Message<"psephos.digest.v1.GetCheckp
 export declare const GetCheckpointResponseSchema: GenMessage<GetCheckpointResponse>;
 
 /**
+ * WatchRequest names an election.
+ *
+ * @generated from message psephos.digest.v1.WatchRequest
+ */
+export declare type WatchRequest = Message<"psephos.digest.v1.WatchRequest"> & {
+  /**
+   * The election.
+   *
+   * @generated from field: string election_id = 1;
+   */
+  electionId: string;
+};
+
+/**
+ * Describes the message psephos.digest.v1.WatchRequest.
+ * Use `create(WatchRequestSchema)` to create a new message.
+ */
+export declare const WatchRequestSchema: GenMessage<WatchRequest>;
+
+/**
+ * WatchResponse is the newest signed checkpoint.
+ *
+ * @generated from message psephos.digest.v1.WatchResponse
+ */
+export declare type WatchResponse = Message<"psephos.digest.v1.WatchResponse"> & {
+  /**
+   * The C2SP signed note.
+   *
+   * @generated from field: string note = 1;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message psephos.digest.v1.WatchResponse.
+ * Use `create(WatchResponseSchema)` to create a new message.
+ */
+export declare const WatchResponseSchema: GenMessage<WatchResponse>;
+
+/**
+ * GetInclusionProofRequest names an entry and a size of the log.
+ *
+ * @generated from message psephos.digest.v1.GetInclusionProofRequest
+ */
+export declare type GetInclusionProofRequest = Message<"psephos.digest.v1.GetInclusionProofRequest"> & {
+  /**
+   * The election.
+   *
+   * @generated from field: string election_id = 1;
+   */
+  electionId: string;
+
+  /**
+   * The entry's log index.
+   *
+   * @generated from field: uint64 index = 2;
+   */
+  index: bigint;
+
+  /**
+   * How many entries the log has; 0 for as many as the newest checkpoint.
+   *
+   * @generated from field: uint64 tree_size = 3;
+   */
+  treeSize: bigint;
+};
+
+/**
+ * Describes the message psephos.digest.v1.GetInclusionProofRequest.
+ * Use `create(GetInclusionProofRequestSchema)` to create a new message.
+ */
+export declare const GetInclusionProofRequestSchema: GenMessage<GetInclusionProofRequest>;
+
+/**
+ * GetInclusionProofResponse is an entry and its place in the tree.
+ *
+ * @generated from message psephos.digest.v1.GetInclusionProofResponse
+ */
+export declare type GetInclusionProofResponse = Message<"psephos.digest.v1.GetInclusionProofResponse"> & {
+  /**
+   * The entry, docs/spec.md "Log entry".
+   *
+   * @generated from field: bytes entry = 1;
+   */
+  entry: Uint8Array;
+
+  /**
+   * The size that the proof is for.
+   *
+   * @generated from field: uint64 tree_size = 2;
+   */
+  treeSize: bigint;
+
+  /**
+   * The tree's root at that size: 32 bytes.
+   *
+   * @generated from field: bytes root = 3;
+   */
+  root: Uint8Array;
+
+  /**
+   * The audit path of RFC 6962 section 2.1.1, 32 bytes a hash, the leaf's sibling first.
+   *
+   * @generated from field: repeated bytes proof = 4;
+   */
+  proof: Uint8Array[];
+
+  /**
+   * The newest signed checkpoint. Of a size other than this, it takes a consistency proof to believe the root.
+   *
+   * @generated from field: string note = 5;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message psephos.digest.v1.GetInclusionProofResponse.
+ * Use `create(GetInclusionProofResponseSchema)` to create a new message.
+ */
+export declare const GetInclusionProofResponseSchema: GenMessage<GetInclusionProofResponse>;
+
+/**
+ * GetConsistencyProofRequest names two sizes of the log.
+ *
+ * @generated from message psephos.digest.v1.GetConsistencyProofRequest
+ */
+export declare type GetConsistencyProofRequest = Message<"psephos.digest.v1.GetConsistencyProofRequest"> & {
+  /**
+   * The election.
+   *
+   * @generated from field: string election_id = 1;
+   */
+  electionId: string;
+
+  /**
+   * The smaller size, at least 1.
+   *
+   * @generated from field: uint64 first = 2;
+   */
+  first: bigint;
+
+  /**
+   * The larger size; 0 for that of the newest checkpoint.
+   *
+   * @generated from field: uint64 second = 3;
+   */
+  second: bigint;
+};
+
+/**
+ * Describes the message psephos.digest.v1.GetConsistencyProofRequest.
+ * Use `create(GetConsistencyProofRequestSchema)` to create a new message.
+ */
+export declare const GetConsistencyProofRequestSchema: GenMessage<GetConsistencyProofRequest>;
+
+/**
+ * GetConsistencyProofResponse is the proof and the roots that it leads to.
+ *
+ * @generated from message psephos.digest.v1.GetConsistencyProofResponse
+ */
+export declare type GetConsistencyProofResponse = Message<"psephos.digest.v1.GetConsistencyProofResponse"> & {
+  /**
+   * The root at the smaller size: 32 bytes.
+   *
+   * @generated from field: bytes first_root = 1;
+   */
+  firstRoot: Uint8Array;
+
+  /**
+   * The larger size.
+   *
+   * @generated from field: uint64 second = 2;
+   */
+  second: bigint;
+
+  /**
+   * The root at the larger size: 32 bytes.
+   *
+   * @generated from field: bytes second_root = 3;
+   */
+  secondRoot: Uint8Array;
+
+  /**
+   * The proof of RFC 6962 section 2.1.2, 32 bytes a hash.
+   *
+   * @generated from field: repeated bytes proof = 4;
+   */
+  proof: Uint8Array[];
+
+  /**
+   * The newest signed checkpoint.
+   *
+   * @generated from field: string note = 5;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message psephos.digest.v1.GetConsistencyProofResponse.
+ * Use `create(GetConsistencyProofResponseSchema)` to create a new message.
+ */
+export declare const GetConsistencyProofResponseSchema: GenMessage<GetConsistencyProofResponse>;
+
+/**
  * GetManifestRequest names an election.
  *
  * @generated from message psephos.digest.v1.GetManifestRequest
@@ -286,6 +490,40 @@ export declare const DigestService: GenService<{
     output: typeof GetCheckpointResponseSchema;
   },
   /**
+   * Watch sends the newest signed checkpoint, then each newer one; whoever reads slowly misses those in between. After ten
+   * seconds without one the same comes again, to show that the stream lives. It lasts an hour at most.
+   *
+   * Errors: NOT_FOUND (nothing is published), RESOURCE_EXHAUSTED (too many streams; RetryInfo says when to try again),
+   * UNAVAILABLE with reason WATCH_ENDED (the hour is over).
+   *
+   * @generated from rpc psephos.digest.v1.DigestService.Watch
+   */
+  watch: {
+    methodKind: "server_streaming";
+    input: typeof WatchRequestSchema;
+    output: typeof WatchResponseSchema;
+  },
+  /**
+   * GetInclusionProof proves that an entry is in the log as it was at a size.
+   *
+   * @generated from rpc psephos.digest.v1.DigestService.GetInclusionProof
+   */
+  getInclusionProof: {
+    methodKind: "unary";
+    input: typeof GetInclusionProofRequestSchema;
+    output: typeof GetInclusionProofResponseSchema;
+  },
+  /**
+   * GetConsistencyProof proves that the log at one size begins with the log at another.
+   *
+   * @generated from rpc psephos.digest.v1.DigestService.GetConsistencyProof
+   */
+  getConsistencyProof: {
+    methodKind: "unary";
+    input: typeof GetConsistencyProofRequestSchema;
+    output: typeof GetConsistencyProofResponseSchema;
+  },
+  /**
    * GetManifest returns the manifest the log began with.
    *
    * @generated from rpc psephos.digest.v1.DigestService.GetManifest
@@ -296,7 +534,8 @@ export declare const DigestService: GenService<{
     output: typeof GetManifestResponseSchema;
   },
   /**
-   * GetLogKey returns the key that an election's checkpoints are or will be signed with, which its manifest names.
+   * GetLogKey returns the key that an election's checkpoints are signed with, or will be: what the manifest of a new
+   * election names.
    *
    * @generated from rpc psephos.digest.v1.DigestService.GetLogKey
    */

@@ -8,7 +8,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
  * Describes the file psephos/digest/v1/digest.proto.
  */
 export const file_psephos_digest_v1_digest = /*@__PURE__*/
-  fileDesc("Ch5wc2VwaG9zL2RpZ2VzdC92MS9kaWdlc3QucHJvdG8SEXBzZXBob3MuZGlnZXN0LnYxIm8KEVN1Ym1pdEhlYWRSZXF1ZXN0EhMKC2VsZWN0aW9uX2lkGAEgASgJEhEKCXRyZWVfc2l6ZRgCIAEoBBIMCgRyb290GAMgASgMEhAKCG1hbmlmZXN0GAQgASgMEhIKCmVuZHNfYmxvY2sYBSABKAgiIgoSU3VibWl0SGVhZFJlc3BvbnNlEgwKBG5vdGUYASABKAkiMQoaR2V0TGF0ZXN0Q2hlY2twb2ludFJlcXVlc3QSEwoLZWxlY3Rpb25faWQYASABKAkiKwobR2V0TGF0ZXN0Q2hlY2twb2ludFJlc3BvbnNlEgwKBG5vdGUYASABKAkiOwoUR2V0Q2hlY2twb2ludFJlcXVlc3QSEwoLZWxlY3Rpb25faWQYASABKAkSDgoGbnVtYmVyGAIgASgEIiUKFUdldENoZWNrcG9pbnRSZXNwb25zZRIMCgRub3RlGAEgASgJIikKEkdldE1hbmlmZXN0UmVxdWVzdBITCgtlbGVjdGlvbl9pZBgBIAEoCSInChNHZXRNYW5pZmVzdFJlc3BvbnNlEhAKCG1hbmlmZXN0GAEgASgMIicKEEdldExvZ0tleVJlcXVlc3QSEwoLZWxlY3Rpb25faWQYASABKAkiKQoRR2V0TG9nS2V5UmVzcG9uc2USFAoMdmVyaWZpZXJfa2V5GAEgASgJMvoDCg1EaWdlc3RTZXJ2aWNlElkKClN1Ym1pdEhlYWQSJC5wc2VwaG9zLmRpZ2VzdC52MS5TdWJtaXRIZWFkUmVxdWVzdBolLnBzZXBob3MuZGlnZXN0LnYxLlN1Ym1pdEhlYWRSZXNwb25zZRJ0ChNHZXRMYXRlc3RDaGVja3BvaW50Ei0ucHNlcGhvcy5kaWdlc3QudjEuR2V0TGF0ZXN0Q2hlY2twb2ludFJlcXVlc3QaLi5wc2VwaG9zLmRpZ2VzdC52MS5HZXRMYXRlc3RDaGVja3BvaW50UmVzcG9uc2USYgoNR2V0Q2hlY2twb2ludBInLnBzZXBob3MuZGlnZXN0LnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GigucHNlcGhvcy5kaWdlc3QudjEuR2V0Q2hlY2twb2ludFJlc3BvbnNlElwKC0dldE1hbmlmZXN0EiUucHNlcGhvcy5kaWdlc3QudjEuR2V0TWFuaWZlc3RSZXF1ZXN0GiYucHNlcGhvcy5kaWdlc3QudjEuR2V0TWFuaWZlc3RSZXNwb25zZRJWCglHZXRMb2dLZXkSIy5wc2VwaG9zLmRpZ2VzdC52MS5HZXRMb2dLZXlSZXF1ZXN0GiQucHNlcGhvcy5kaWdlc3QudjEuR2V0TG9nS2V5UmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("Ch5wc2VwaG9zL2RpZ2VzdC92MS9kaWdlc3QucHJvdG8SEXBzZXBob3MuZGlnZXN0LnYxIm8KEVN1Ym1pdEhlYWRSZXF1ZXN0EhMKC2VsZWN0aW9uX2lkGAEgASgJEhEKCXRyZWVfc2l6ZRgCIAEoBBIMCgRyb290GAMgASgMEhAKCG1hbmlmZXN0GAQgASgMEhIKCmVuZHNfYmxvY2sYBSABKAgiIgoSU3VibWl0SGVhZFJlc3BvbnNlEgwKBG5vdGUYASABKAkiMQoaR2V0TGF0ZXN0Q2hlY2twb2ludFJlcXVlc3QSEwoLZWxlY3Rpb25faWQYASABKAkiKwobR2V0TGF0ZXN0Q2hlY2twb2ludFJlc3BvbnNlEgwKBG5vdGUYASABKAkiOwoUR2V0Q2hlY2twb2ludFJlcXVlc3QSEwoLZWxlY3Rpb25faWQYASABKAkSDgoGbnVtYmVyGAIgASgEIiUKFUdldENoZWNrcG9pbnRSZXNwb25zZRIMCgRub3RlGAEgASgJIiMKDFdhdGNoUmVxdWVzdBITCgtlbGVjdGlvbl9pZBgBIAEoCSIdCg1XYXRjaFJlc3BvbnNlEgwKBG5vdGUYASABKAkiUQoYR2V0SW5jbHVzaW9uUHJvb2ZSZXF1ZXN0EhMKC2VsZWN0aW9uX2lkGAEgASgJEg0KBWluZGV4GAIgASgEEhEKCXRyZWVfc2l6ZRgDIAEoBCJoChlHZXRJbmNsdXNpb25Qcm9vZlJlc3BvbnNlEg0KBWVudHJ5GAEgASgMEhEKCXRyZWVfc2l6ZRgCIAEoBBIMCgRyb290GAMgASgMEg0KBXByb29mGAQgAygMEgwKBG5vdGUYBSABKAkiUAoaR2V0Q29uc2lzdGVuY3lQcm9vZlJlcXVlc3QSEwoLZWxlY3Rpb25faWQYASABKAkSDQoFZmlyc3QYAiABKAQSDgoGc2Vjb25kGAMgASgEInMKG0dldENvbnNpc3RlbmN5UHJvb2ZSZXNwb25zZRISCgpmaXJzdF9yb290GAEgASgMEg4KBnNlY29uZBgCIAEoBBITCgtzZWNvbmRfcm9vdBgDIAEoDBINCgVwcm9vZhgEIAMoDBIMCgRub3RlGAUgASgJIikKEkdldE1hbmlmZXN0UmVxdWVzdBITCgtlbGVjdGlvbl9pZBgBIAEoCSInChNHZXRNYW5pZmVzdFJlc3BvbnNlEhAKCG1hbmlmZXN0GAEgASgMIicKEEdldExvZ0tleVJlcXVlc3QSEwoLZWxlY3Rpb25faWQYASABKAkiKQoRR2V0TG9nS2V5UmVzcG9uc2USFAoMdmVyaWZpZXJfa2V5GAEgASgJMq4GCg1EaWdlc3RTZXJ2aWNlElkKClN1Ym1pdEhlYWQSJC5wc2VwaG9zLmRpZ2VzdC52MS5TdWJtaXRIZWFkUmVxdWVzdBolLnBzZXBob3MuZGlnZXN0LnYxLlN1Ym1pdEhlYWRSZXNwb25zZRJ0ChNHZXRMYXRlc3RDaGVja3BvaW50Ei0ucHNlcGhvcy5kaWdlc3QudjEuR2V0TGF0ZXN0Q2hlY2twb2ludFJlcXVlc3QaLi5wc2VwaG9zLmRpZ2VzdC52MS5HZXRMYXRlc3RDaGVja3BvaW50UmVzcG9uc2USYgoNR2V0Q2hlY2twb2ludBInLnBzZXBob3MuZGlnZXN0LnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GigucHNlcGhvcy5kaWdlc3QudjEuR2V0Q2hlY2twb2ludFJlc3BvbnNlEkwKBVdhdGNoEh8ucHNlcGhvcy5kaWdlc3QudjEuV2F0Y2hSZXF1ZXN0GiAucHNlcGhvcy5kaWdlc3QudjEuV2F0Y2hSZXNwb25zZTABEm4KEUdldEluY2x1c2lvblByb29mEisucHNlcGhvcy5kaWdlc3QudjEuR2V0SW5jbHVzaW9uUHJvb2ZSZXF1ZXN0GiwucHNlcGhvcy5kaWdlc3QudjEuR2V0SW5jbHVzaW9uUHJvb2ZSZXNwb25zZRJ0ChNHZXRDb25zaXN0ZW5jeVByb29mEi0ucHNlcGhvcy5kaWdlc3QudjEuR2V0Q29uc2lzdGVuY3lQcm9vZlJlcXVlc3QaLi5wc2VwaG9zLmRpZ2VzdC52MS5HZXRDb25zaXN0ZW5jeVByb29mUmVzcG9uc2USXAoLR2V0TWFuaWZlc3QSJS5wc2VwaG9zLmRpZ2VzdC52MS5HZXRNYW5pZmVzdFJlcXVlc3QaJi5wc2VwaG9zLmRpZ2VzdC52MS5HZXRNYW5pZmVzdFJlc3BvbnNlElYKCUdldExvZ0tleRIjLnBzZXBob3MuZGlnZXN0LnYxLkdldExvZ0tleVJlcXVlc3QaJC5wc2VwaG9zLmRpZ2VzdC52MS5HZXRMb2dLZXlSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * Describes the message psephos.digest.v1.SubmitHeadRequest.
@@ -53,32 +53,74 @@ export const GetCheckpointResponseSchema = /*@__PURE__*/
   messageDesc(file_psephos_digest_v1_digest, 5);
 
 /**
+ * Describes the message psephos.digest.v1.WatchRequest.
+ * Use `create(WatchRequestSchema)` to create a new message.
+ */
+export const WatchRequestSchema = /*@__PURE__*/
+  messageDesc(file_psephos_digest_v1_digest, 6);
+
+/**
+ * Describes the message psephos.digest.v1.WatchResponse.
+ * Use `create(WatchResponseSchema)` to create a new message.
+ */
+export const WatchResponseSchema = /*@__PURE__*/
+  messageDesc(file_psephos_digest_v1_digest, 7);
+
+/**
+ * Describes the message psephos.digest.v1.GetInclusionProofRequest.
+ * Use `create(GetInclusionProofRequestSchema)` to create a new message.
+ */
+export const GetInclusionProofRequestSchema = /*@__PURE__*/
+  messageDesc(file_psephos_digest_v1_digest, 8);
+
+/**
+ * Describes the message psephos.digest.v1.GetInclusionProofResponse.
+ * Use `create(GetInclusionProofResponseSchema)` to create a new message.
+ */
+export const GetInclusionProofResponseSchema = /*@__PURE__*/
+  messageDesc(file_psephos_digest_v1_digest, 9);
+
+/**
+ * Describes the message psephos.digest.v1.GetConsistencyProofRequest.
+ * Use `create(GetConsistencyProofRequestSchema)` to create a new message.
+ */
+export const GetConsistencyProofRequestSchema = /*@__PURE__*/
+  messageDesc(file_psephos_digest_v1_digest, 10);
+
+/**
+ * Describes the message psephos.digest.v1.GetConsistencyProofResponse.
+ * Use `create(GetConsistencyProofResponseSchema)` to create a new message.
+ */
+export const GetConsistencyProofResponseSchema = /*@__PURE__*/
+  messageDesc(file_psephos_digest_v1_digest, 11);
+
+/**
  * Describes the message psephos.digest.v1.GetManifestRequest.
  * Use `create(GetManifestRequestSchema)` to create a new message.
  */
 export const GetManifestRequestSchema = /*@__PURE__*/
-  messageDesc(file_psephos_digest_v1_digest, 6);
+  messageDesc(file_psephos_digest_v1_digest, 12);
 
 /**
  * Describes the message psephos.digest.v1.GetManifestResponse.
  * Use `create(GetManifestResponseSchema)` to create a new message.
  */
 export const GetManifestResponseSchema = /*@__PURE__*/
-  messageDesc(file_psephos_digest_v1_digest, 7);
+  messageDesc(file_psephos_digest_v1_digest, 13);
 
 /**
  * Describes the message psephos.digest.v1.GetLogKeyRequest.
  * Use `create(GetLogKeyRequestSchema)` to create a new message.
  */
 export const GetLogKeyRequestSchema = /*@__PURE__*/
-  messageDesc(file_psephos_digest_v1_digest, 8);
+  messageDesc(file_psephos_digest_v1_digest, 14);
 
 /**
  * Describes the message psephos.digest.v1.GetLogKeyResponse.
  * Use `create(GetLogKeyResponseSchema)` to create a new message.
  */
 export const GetLogKeyResponseSchema = /*@__PURE__*/
-  messageDesc(file_psephos_digest_v1_digest, 9);
+  messageDesc(file_psephos_digest_v1_digest, 15);
 
 /**
  * DigestService hands out the Publisher's signed checkpoints. Anyone may read; AuditService submits heads.

@@ -50,6 +50,21 @@ class DigestServiceStub:
                 request_serializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetCheckpointRequest.SerializeToString,
                 response_deserializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetCheckpointResponse.FromString,
                 _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/psephos.digest.v1.DigestService/Watch',
+                request_serializer=psephos_dot_digest_dot_v1_dot_digest__pb2.WatchRequest.SerializeToString,
+                response_deserializer=psephos_dot_digest_dot_v1_dot_digest__pb2.WatchResponse.FromString,
+                _registered_method=True)
+        self.GetInclusionProof = channel.unary_unary(
+                '/psephos.digest.v1.DigestService/GetInclusionProof',
+                request_serializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetInclusionProofRequest.SerializeToString,
+                response_deserializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetInclusionProofResponse.FromString,
+                _registered_method=True)
+        self.GetConsistencyProof = channel.unary_unary(
+                '/psephos.digest.v1.DigestService/GetConsistencyProof',
+                request_serializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetConsistencyProofRequest.SerializeToString,
+                response_deserializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetConsistencyProofResponse.FromString,
+                _registered_method=True)
         self.GetManifest = channel.unary_unary(
                 '/psephos.digest.v1.DigestService/GetManifest',
                 request_serializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetManifestRequest.SerializeToString,
@@ -91,6 +106,31 @@ class DigestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request, context):
+        """Watch sends the newest signed checkpoint, then each newer one; whoever reads slowly misses those in between. After ten
+        seconds without one the same comes again, to show that the stream lives. It lasts an hour at most.
+
+        Errors: NOT_FOUND (nothing is published), RESOURCE_EXHAUSTED (too many streams; RetryInfo says when to try again),
+        UNAVAILABLE with reason WATCH_ENDED (the hour is over).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInclusionProof(self, request, context):
+        """GetInclusionProof proves that an entry is in the log as it was at a size.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConsistencyProof(self, request, context):
+        """GetConsistencyProof proves that the log at one size begins with the log at another.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetManifest(self, request, context):
         """GetManifest returns the manifest the log began with.
         """
@@ -99,7 +139,8 @@ class DigestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetLogKey(self, request, context):
-        """GetLogKey returns the key that an election's checkpoints are or will be signed with, which its manifest names.
+        """GetLogKey returns the key that an election's checkpoints are signed with, or will be: what the manifest of a new
+        election names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,6 +163,21 @@ def add_DigestServiceServicer_to_server(servicer, server):
                     servicer.GetCheckpoint,
                     request_deserializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetCheckpointRequest.FromString,
                     response_serializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetCheckpointResponse.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=psephos_dot_digest_dot_v1_dot_digest__pb2.WatchRequest.FromString,
+                    response_serializer=psephos_dot_digest_dot_v1_dot_digest__pb2.WatchResponse.SerializeToString,
+            ),
+            'GetInclusionProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInclusionProof,
+                    request_deserializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetInclusionProofRequest.FromString,
+                    response_serializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetInclusionProofResponse.SerializeToString,
+            ),
+            'GetConsistencyProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConsistencyProof,
+                    request_deserializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetConsistencyProofRequest.FromString,
+                    response_serializer=psephos_dot_digest_dot_v1_dot_digest__pb2.GetConsistencyProofResponse.SerializeToString,
             ),
             'GetManifest': grpc.unary_unary_rpc_method_handler(
                     servicer.GetManifest,
@@ -216,6 +272,87 @@ class DigestService:
             '/psephos.digest.v1.DigestService/GetCheckpoint',
             psephos_dot_digest_dot_v1_dot_digest__pb2.GetCheckpointRequest.SerializeToString,
             psephos_dot_digest_dot_v1_dot_digest__pb2.GetCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/psephos.digest.v1.DigestService/Watch',
+            psephos_dot_digest_dot_v1_dot_digest__pb2.WatchRequest.SerializeToString,
+            psephos_dot_digest_dot_v1_dot_digest__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInclusionProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/psephos.digest.v1.DigestService/GetInclusionProof',
+            psephos_dot_digest_dot_v1_dot_digest__pb2.GetInclusionProofRequest.SerializeToString,
+            psephos_dot_digest_dot_v1_dot_digest__pb2.GetInclusionProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConsistencyProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/psephos.digest.v1.DigestService/GetConsistencyProof',
+            psephos_dot_digest_dot_v1_dot_digest__pb2.GetConsistencyProofRequest.SerializeToString,
+            psephos_dot_digest_dot_v1_dot_digest__pb2.GetConsistencyProofResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,10 +44,23 @@ class DigestServiceStub:
     """GetLatestCheckpoint returns the newest signed checkpoint."""
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_digest_pb2.GetCheckpointRequest, _digest_pb2.GetCheckpointResponse]
     """GetCheckpoint returns the signed checkpoint at the end of a numbered block."""
+    Watch: _grpc.UnaryStreamMultiCallable[_digest_pb2.WatchRequest, _digest_pb2.WatchResponse]
+    """Watch sends the newest signed checkpoint, then each newer one; whoever reads slowly misses those in between. After ten
+    seconds without one the same comes again, to show that the stream lives. It lasts an hour at most.
+
+    Errors: NOT_FOUND (nothing is published), RESOURCE_EXHAUSTED (too many streams; RetryInfo says when to try again),
+    UNAVAILABLE with reason WATCH_ENDED (the hour is over).
+    """
+    GetInclusionProof: _grpc.UnaryUnaryMultiCallable[_digest_pb2.GetInclusionProofRequest, _digest_pb2.GetInclusionProofResponse]
+    """GetInclusionProof proves that an entry is in the log as it was at a size."""
+    GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_digest_pb2.GetConsistencyProofRequest, _digest_pb2.GetConsistencyProofResponse]
+    """GetConsistencyProof proves that the log at one size begins with the log at another."""
     GetManifest: _grpc.UnaryUnaryMultiCallable[_digest_pb2.GetManifestRequest, _digest_pb2.GetManifestResponse]
     """GetManifest returns the manifest the log began with."""
     GetLogKey: _grpc.UnaryUnaryMultiCallable[_digest_pb2.GetLogKeyRequest, _digest_pb2.GetLogKeyResponse]
-    """GetLogKey returns the key that an election's checkpoints are or will be signed with, which its manifest names."""
+    """GetLogKey returns the key that an election's checkpoints are signed with, or will be: what the manifest of a new
+    election names.
+    """
 
 @_typing.type_check_only
 class DigestServiceAsyncStub(DigestServiceStub):
@@ -65,10 +78,23 @@ class DigestServiceAsyncStub(DigestServiceStub):
     """GetLatestCheckpoint returns the newest signed checkpoint."""
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_digest_pb2.GetCheckpointRequest, _digest_pb2.GetCheckpointResponse]  # type: ignore[assignment]
     """GetCheckpoint returns the signed checkpoint at the end of a numbered block."""
+    Watch: _aio.UnaryStreamMultiCallable[_digest_pb2.WatchRequest, _digest_pb2.WatchResponse]  # type: ignore[assignment]
+    """Watch sends the newest signed checkpoint, then each newer one; whoever reads slowly misses those in between. After ten
+    seconds without one the same comes again, to show that the stream lives. It lasts an hour at most.
+
+    Errors: NOT_FOUND (nothing is published), RESOURCE_EXHAUSTED (too many streams; RetryInfo says when to try again),
+    UNAVAILABLE with reason WATCH_ENDED (the hour is over).
+    """
+    GetInclusionProof: _aio.UnaryUnaryMultiCallable[_digest_pb2.GetInclusionProofRequest, _digest_pb2.GetInclusionProofResponse]  # type: ignore[assignment]
+    """GetInclusionProof proves that an entry is in the log as it was at a size."""
+    GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_digest_pb2.GetConsistencyProofRequest, _digest_pb2.GetConsistencyProofResponse]  # type: ignore[assignment]
+    """GetConsistencyProof proves that the log at one size begins with the log at another."""
     GetManifest: _aio.UnaryUnaryMultiCallable[_digest_pb2.GetManifestRequest, _digest_pb2.GetManifestResponse]  # type: ignore[assignment]
     """GetManifest returns the manifest the log began with."""
     GetLogKey: _aio.UnaryUnaryMultiCallable[_digest_pb2.GetLogKeyRequest, _digest_pb2.GetLogKeyResponse]  # type: ignore[assignment]
-    """GetLogKey returns the key that an election's checkpoints are or will be signed with, which its manifest names."""
+    """GetLogKey returns the key that an election's checkpoints are signed with, or will be: what the manifest of a new
+    election names.
+    """
 
 class DigestServiceServicer(metaclass=_abc_1.ABCMeta):
     """DigestService hands out the Publisher's signed checkpoints. Anyone may read; AuditService submits heads."""
@@ -103,6 +129,35 @@ class DigestServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetCheckpoint returns the signed checkpoint at the end of a numbered block."""
 
     @_abc_1.abstractmethod
+    def Watch(
+        self,
+        request: _digest_pb2.WatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_digest_pb2.WatchResponse], _abc.AsyncIterator[_digest_pb2.WatchResponse]]:
+        """Watch sends the newest signed checkpoint, then each newer one; whoever reads slowly misses those in between. After ten
+        seconds without one the same comes again, to show that the stream lives. It lasts an hour at most.
+
+        Errors: NOT_FOUND (nothing is published), RESOURCE_EXHAUSTED (too many streams; RetryInfo says when to try again),
+        UNAVAILABLE with reason WATCH_ENDED (the hour is over).
+        """
+
+    @_abc_1.abstractmethod
+    def GetInclusionProof(
+        self,
+        request: _digest_pb2.GetInclusionProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_digest_pb2.GetInclusionProofResponse, _abc.Awaitable[_digest_pb2.GetInclusionProofResponse]]:
+        """GetInclusionProof proves that an entry is in the log as it was at a size."""
+
+    @_abc_1.abstractmethod
+    def GetConsistencyProof(
+        self,
+        request: _digest_pb2.GetConsistencyProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_digest_pb2.GetConsistencyProofResponse, _abc.Awaitable[_digest_pb2.GetConsistencyProofResponse]]:
+        """GetConsistencyProof proves that the log at one size begins with the log at another."""
+
+    @_abc_1.abstractmethod
     def GetManifest(
         self,
         request: _digest_pb2.GetManifestRequest,
@@ -116,6 +171,8 @@ class DigestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _digest_pb2.GetLogKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_digest_pb2.GetLogKeyResponse, _abc.Awaitable[_digest_pb2.GetLogKeyResponse]]:
-        """GetLogKey returns the key that an election's checkpoints are or will be signed with, which its manifest names."""
+        """GetLogKey returns the key that an election's checkpoints are signed with, or will be: what the manifest of a new
+        election names.
+        """
 
 def add_DigestServiceServicer_to_server(servicer: DigestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
