@@ -1,5 +1,5 @@
-// Event documents: what the evidence has behind an event entry. docs/spec.md, "Event document". A signed note of
-// AuditService's own key (c2sp.org/signed-note):
+// Event documents: what the evidence has behind an event entry. docs/spec.md, "Event document". A signed note
+// (c2sp.org/signed-note) of AuditService's own key; of a change of the log's key, of the two log keys (key-change.ts):
 //
 //   psephos/event/v1
 //   vermont-2020
@@ -25,7 +25,7 @@ const EVENT_FORMAT = "psephos/event/v1";
 export const MAX_EVENT_BYTES = 16 * 1024;
 
 /** What an event may be about. */
-export const EVENT_KINDS = ["worm-probe", "reconciliation"] as const;
+export const EVENT_KINDS = ["worm-probe", "reconciliation", "key-change"] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 
 export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
@@ -47,8 +47,8 @@ export function eventKeyName(logOrigin: string): string {
 }
 
 /** The event document. Throws a FormatError when the event has no form, or one of more than 16 KiB. */
-export function signEvent(event: LogEvent, signer: NoteSigner): string {
-  const note = orFormatError(() => signNote(formatText(event), [signer]));
+export function signEvent(event: LogEvent, ...signers: NoteSigner[]): string {
+  const note = orFormatError(() => signNote(formatText(event), signers));
   // What we write we must be able to read.
   parseEvent(note);
   return note;

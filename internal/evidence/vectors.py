@@ -118,6 +118,38 @@ event_lines = [
     {"type": "event", "note": note},
 ]
 
+# --- a change of the log's key, which the old key and the new one sign ---
+
+
+def note_key(name, seed):
+    private = Ed25519PrivateKey.from_private_bytes(seed)
+    public = b"\x01" + private.public_key().public_bytes_raw()
+    key_id = hashlib.sha256(name.encode() + b"\n" + public).digest()[:4]
+    verifier_key = f"{name}+{key_id.hex()}+{base64.b64encode(public).decode()}"
+
+    def line(text):
+        return f"\u2014 {name} {base64.b64encode(key_id + private.sign(text.encode())).decode()}\n"
+
+    return verifier_key, line
+
+
+def change_of_key():
+    origin = f"psephos.test/{election}"
+    old_key, old_line = note_key(origin, bytes([8]) * 32)
+    new_key, new_line = note_key(origin, bytes([9]) * 32)
+    details = written({"from": old_key, "to": new_key})
+    text = f"psephos/event/v1\n{election}\nkey-change\n0\n{details}\n"
+    changing = f"{text}\n{old_line(text)}{new_line(text)}"
+    entry = b"\x03" + hashlib.sha256(changing.encode()).digest()
+    # The log is its manifest's entry and this one.
+    tree_root = base64.b64encode(root([leaves[0], entry])).decode()
+    head = f"{origin}\n2\n{tree_root}\n"
+    checkpoint_note = f"{head}\n{new_line(head)}{old_line(head)}"
+    sibling = base64.b64encode(hashlib.sha256(b"\x00" + leaves[0]).digest()).decode()
+    extra = base64.b64encode(changing.encode()).decode()
+    file = f"c2sp.org/tlog-proof@v1\nextra {extra}\nindex 1\n{sibling}\n\n{checkpoint_note}"
+    return {"from": old_key, "to": new_key, "note": changing, "entry": entry.hex(), "file": file}
+
 
 print(json.dumps({
     "source": "internal/evidence/vectors.py (Python's json and hashlib; cryptography for Ed25519) over internal/ballot/vectors.json",
@@ -132,4 +164,5 @@ print(json.dumps({
         "note": note, "hash": event_hash.hex(), "entry": event_leaf.hex(),
         "segment": [written(line) for line in event_lines],
     },
+    "key_change": change_of_key(),
 }, indent=2, ensure_ascii=False))

@@ -9,7 +9,8 @@ import { equalBytes, fromBase64, toBase64, utf8 } from "../core/bytes.ts";
 import { type TreeSize, treeSize } from "../core/ids.ts";
 import { asHash, type Hash } from "../core/sha256.ts";
 import { malformed, unverified } from "./errors.ts";
-import { openNote, type VerifiedSignature } from "./note.ts";
+import { LogKeys } from "./log-keys.ts";
+import { openNote, parseNote, type VerifiedSignature } from "./note.ts";
 import type { NoteVerifier } from "./note-verifier.ts";
 import { EMPTY_ROOT } from "./tree.ts";
 
@@ -57,13 +58,16 @@ export interface OpenedCheckpoint {
 /** The checkpoint in a note that the log's own key signed, under the log's own name. */
 export function openCheckpoint({
   note,
-  log,
+  log: key,
   witnesses = [],
 }: {
   note: string | Uint8Array;
-  log: NoteVerifier;
+  /** Of a log that changed its keys, the one that signs checkpoints of this size. */
+  log: NoteVerifier | LogKeys;
   witnesses?: readonly NoteVerifier[];
 }): OpenedCheckpoint {
+  // The size is not verified yet: it chooses the key that must then have signed this very text.
+  const log = key instanceof LogKeys ? key.at(parseCheckpoint(parseNote(note).text).size) : key;
   const { text, verified } = openNote(note, [log, ...witnesses]);
   const isLogs = ({ verifier }: VerifiedSignature) => verifier.label === log.label;
   if (!verified.some(isLogs)) throw unverified(`the checkpoint is not signed by its log, ${log.label}`);
