@@ -33,6 +33,7 @@ async function start(context: ServiceContext<PublisherConfig>): Promise<AsyncDis
   const publisher = resources.use(
     await Publisher.open({
       key: await SigningKey.load(config.key_file),
+      nextKey: config.next_key_file === undefined ? undefined : await SigningKey.load(config.next_key_file),
       logPrefix: config.log_prefix,
       source: new DirectoryStore({ directory: config.tiles.directory }),
       stateDirectory: config.state_directory,

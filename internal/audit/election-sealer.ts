@@ -85,6 +85,8 @@ export class ElectionSealer {
   /** When the oldest record or event that is ready arrived, in microseconds; undefined while none is. */
   #waitingSince: number | undefined;
   #spells = 0;
+  /** The change of key that was put into the log, or waits to be. */
+  #keyChange: string | undefined;
   #wake = () => {};
   #reporting: Promise<void> | undefined;
 
@@ -133,6 +135,7 @@ export class ElectionSealer {
       this.#publishStatus("standby");
       // Some of them may be in the log, if the swap was done and its answer lost; the others would be old news by then.
       this.#events.forget();
+      this.#keyChange = undefined;
     }
   }
 
@@ -188,6 +191,21 @@ export class ElectionSealer {
     return true;
   }
 
+  /**
+   * The Publisher asks with every head until the log has the change: this process puts it there once. A restart may do so
+   * again, which changes nothing.
+   */
+  #changeKey(note: string): void {
+    if (this.#keyChange === note) return;
+    try {
+      if (parseEvent(note).kind !== "key-change") throw new FormatError("event: not a change of key");
+      if (this.appendEvent(note)) this.#keyChange = note;
+    } catch (error) {
+      // It is the Publisher's to sign; a log without it is complete as it is.
+      this.#logger.error({ reason: messageOf(error) }, "the Publisher asks for a change of key that is none");
+    }
+  }
+
   async #becomeActive(): Promise<Lease | undefined> {
     const { stores, clock, limits, signal } = this.#options;
     try {
@@ -230,6 +248,7 @@ export class ElectionSealer {
       evidence: stores.evidence,
       publisher,
       head: log.head,
+      onKeyChange: (note) => this.#changeKey(note),
       signal: running,
     });
     const watch = new ShardWatch({

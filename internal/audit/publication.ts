@@ -23,6 +23,8 @@ export interface PublicationOptions {
   readonly evidence: ObjectStore;
   readonly publisher: Publisher;
   readonly head: LogHead;
+  /** Takes the document of a change of the log's key, which the log is to have. It may come many times. */
+  readonly onKeyChange: (note: string) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -133,8 +135,9 @@ export class Publication {
     };
     return this.#retry("hand a head to the Publisher", async () => {
       try {
-        const { note } = await publisher.submitHead(request, { signal });
+        const { note, keyChange } = await publisher.submitHead(request, { signal });
         this.#submitted = head.treeSize;
+        if (keyChange !== "") this.#options.onKeyChange(keyChange);
         return note;
       } catch (error) {
         if (!isRefusal(error)) throw error;

@@ -115,7 +115,7 @@ async function flip(file: string, offset: number): Promise<void> {
 /** A checkpoint with the log's own signature and another root: what only its operator could make. */
 function forged(size: number): string {
   const root = asHash(Buffer.alloc(32, 7));
-  return signHead(TEST_KEY.signerFor(TEST_PREFIX, log.id), { size: treeSize(size), root }).note;
+  return signHead([TEST_KEY.signerFor(TEST_PREFIX, log.id)], { size: treeSize(size), root }).note;
 }
 
 interface Tampering {

@@ -65,6 +65,8 @@ export const publisherConfig = z.strictObject({
   log_prefix: logPrefix,
   /** The Ed25519 seed in base64, mode 0600. */
   key_file: file,
+  /** Another, which is to follow it: docs/operations.md, "A new log key". */
+  next_key_file: file.optional(),
   /** The signer's memory, on a disk of its own if possible. Never shared, never restored from a backup. */
   state_directory: file,
   /** What is public. It can be mirrored by any static file server. */

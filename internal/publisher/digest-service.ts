@@ -84,7 +84,7 @@ export function streamCounter(clients: ClientLimits): WatchOptions["open"] {
 }
 
 /** All of the service, for AuditService and for readers within the mesh. The server checks who may call what. */
-export function digestService(publisher: PublisherReads & Pick<Publisher, "submit">): Digest {
+export function digestService(publisher: PublisherReads & Pick<Publisher, "submit" | "keyChange">): Digest {
   return {
     // Everybody here has a certificate, and the server bounds what a connection may do.
     ...digestReads({ publisher, openStream: () => () => {} }),
@@ -100,7 +100,7 @@ export function digestService(publisher: PublisherReads & Pick<Publisher, "submi
         manifest: Uint8Array.from(request.manifest),
         endsBlock: request.endsBlock,
       });
-      return { note };
+      return { note, keyChange: publisher.keyChange(election) ?? "" };
     },
   };
 }

@@ -24,7 +24,7 @@ export interface LogDescription extends LogStatements {
   readonly manifestHash: Hash;
   /** The verifier key that the manifest names. */
   readonly firstKey: string;
-  /** The verifier keys that sign the newest checkpoint. */
+  /** The log's verifier keys that signed the newest checkpoint, in the order in which they came. */
   readonly keys: readonly string[];
 }
 
@@ -48,6 +48,7 @@ export function encodeLogDescription(log: LogDescription): Uint8Array {
       manifest: MANIFEST,
       closing: CLOSING,
       history: HISTORY,
+      key_changes: "key-changes/{number, 10 digits}",
     },
   };
   return utf8(`${JSON.stringify(description, null, 2)}\n`);

@@ -6,6 +6,9 @@ import { Feed } from "../core/feed.ts";
 import type { ElectionId } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
+import { parseNote } from "../tlog/note.ts";
+import { keyLabel } from "../tlog/note-verifier.ts";
 import { CLOSING, encodeClosingReport } from "./closing-report.ts";
 import type { ElectionIndex } from "./election-index.ts";
 import { HISTORY, History } from "./history.ts";
@@ -16,6 +19,7 @@ import { BLOCK_SIZE, type SignedHead } from "./signed-head.ts";
 export interface ShownHead {
   readonly head: SignedHead;
   readonly manifest: Uint8Array;
+  readonly keys: LogKeys;
   readonly closing: ClosingEntry | undefined;
 }
 
@@ -31,6 +35,12 @@ export interface LogFrontOptions {
 /** Whether a log of that size, closed or not, ends a numbered block. */
 export function endsBlock(size: number, closed: boolean): boolean {
   return closed || size % BLOCK_SIZE === 0;
+}
+
+/** Those of the log's keys that signed a head. */
+function keysOf({ note }: SignedHead, keys: LogKeys): string[] {
+  const signed = new Set(parseNote(note).signatures.map(({ name, keyId }) => keyLabel(name, keyId)));
+  return keys.all.filter(({ label }) => signed.has(label)).map(String);
 }
 
 /** What the public sees of a log beside its tiles: the newest head, and the files that tell of it. */
@@ -49,7 +59,7 @@ export class LogFront {
    * Shows a signed head, last of all the checkpoint, so that whoever sees that finds what it refers to. All of it can be
    * done again: what there is already stays as it is.
    */
-  async show({ head, manifest, closing }: ShownHead): Promise<void> {
+  async show({ head, manifest, keys, closing }: ShownHead): Promise<void> {
     const { election, publicLog, index, statements } = this.#options;
     const manifestHash = sha256(manifest);
     const parsed = parseManifest(manifest);
@@ -60,7 +70,7 @@ export class LogFront {
       origin: logOrigin(parsed),
       manifestHash,
       firstKey: logKey,
-      keys: [logKey],
+      keys: keysOf(head, keys),
     });
     await publicLog.put(LOG_DESCRIPTION, description);
     if (closing) {

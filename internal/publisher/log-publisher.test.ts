@@ -8,8 +8,9 @@ import { openCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { flipBit } from "../tlog/test-oracle.ts";
 import type { Publisher } from "./publisher.ts";
+import { signHead } from "./signed-head.ts";
 import { SigningKey } from "./signing-key.ts";
-import { TestElection } from "./test-election.ts";
+import { TEST_PREFIX, TestElection } from "./test-election.ts";
 import type { Outsider } from "./test-outsider.ts";
 import { failure, TestDirectories } from "./test-publisher.ts";
 
@@ -442,8 +443,22 @@ describe("a restart", () => {
   test("refuses a state that another key signed", async () => {
     await publish(300);
     await publisher[Symbol.asyncDispose]();
-    publisher = await directories.open(election, { key: new SigningKey(new Uint8Array(32)) });
+    const other = new SigningKey(new Uint8Array(32)).signerFor(TEST_PREFIX, election.id);
+    const { note } = signHead([other], election.head());
+    await writeFile(statePath(), note);
+    publisher = await directories.open(election);
     await expectRefusal(() => publisher.submit(election.id, election.head()), mismatch);
+  });
+
+  test("with another key than the log's shows what is signed, and signs nothing", async () => {
+    await publish(300);
+    await publisher[Symbol.asyncDispose]();
+    publisher = await directories.open(election, { key: new SigningKey(new Uint8Array(32)) });
+    await expectRefusal(() => publisher.submit(election.id, election.grow(310).head()), {
+      kind: "unavailable",
+      reason: "KEY_MISSING",
+    });
+    expect(await directories.outsider(election).check()).toBe(300);
   });
 
   test.each([

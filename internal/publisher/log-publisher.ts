@@ -4,10 +4,13 @@ import { invalidField, ServiceError } from "../core/errors.ts";
 import type { ElectionId, TreeSize } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import type { NoteSigner } from "../tlog/note.ts";
+import { LogKeys } from "../tlog/log-keys.ts";
+import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { FileConflictError } from "./durable-files.ts";
 import { extendLog, type TileSource } from "./extend-log.ts";
+import { publishKeyChange } from "./key-change.ts";
 import { endsBlock, type LogFront } from "./log-front.ts";
+import type { LogSigners } from "./log-signers.ts";
 import type { PublisherMetrics } from "./metrics.ts";
 import { numberedCheckpoint, type PublicLog } from "./public-log.ts";
 import { BLOCK_SIZE, blockNumber, openSignedHead, type SignedHead, signHead } from "./signed-head.ts";
@@ -27,7 +30,7 @@ export interface OfferedHead {
 
 export interface LogPublisherOptions {
   readonly election: ElectionId;
-  readonly signer: NoteSigner;
+  readonly signers: LogSigners;
   readonly source: TileSource;
   readonly state: SignerState;
   readonly publicLog: PublicLog;
@@ -47,6 +50,8 @@ export class LogPublisher {
   readonly #turns = new Turns({ limit: MAX_WAITING });
   /** What the disk says. Undefined while it has to be read, at the start and after any failure that could have changed it. */
   #log: SignedLog | undefined;
+  /** The log's keys, as they were when the disk was last read or written. */
+  #keys: LogKeys | undefined;
 
   constructor(options: LogPublisherOptions) {
     this.#options = options;
@@ -83,15 +88,27 @@ export class LogPublisher {
     return this.#options.front.shown;
   }
 
+  /** The log's key; undefined before its first head. */
+  get key(): NoteVerifier | undefined {
+    return this.#keys?.newest;
+  }
+
+  /** The document that the log is to have next, for its key to change. */
+  get keyChange(): string | undefined {
+    const { signers } = this.#options;
+    const keys = this.#keys;
+    return keys && !this.#log?.closing && signers.has(keys) ? signers.of(keys).change : undefined;
+  }
+
   /** Resolves when no head is being worked on. */
   idle(): Promise<void> {
     return this.#turns.idle();
   }
 
   async #submit(offered: OfferedHead): Promise<string> {
-    const { election, signer, source, state, publicLog, front, metrics } = this.#options;
+    const { election, signers, source, state, publicLog, front, metrics } = this.#options;
     const log = await this.#load();
-    const manifestHash = this.#checkManifest(offered.manifest, log);
+    const { manifestHash, keys } = this.#checkManifest(offered.manifest, log);
 
     if (log.head && offered.size <= log.head.size) return this.#signedBefore(offered, log.head);
 
@@ -103,6 +120,8 @@ export class LogPublisher {
       throw invalidField("ends_block", "must be set at a multiple of 10,000 and for the closed log, only");
     }
 
+    const signing = signers.of(keys);
+
     // Up to here nothing has changed anywhere. From here to the end the disk may be ahead of this object, so after a
     // failure, or a crash, whoever is next reads it again.
     this.#log = undefined;
@@ -112,15 +131,19 @@ export class LogPublisher {
     // refused, since its author had committed to these.
     await publicLog.add(tree.takeTiles(), offered.manifest);
 
-    const head = signHead(signer, offered);
+    const head = signHead(signing.signers, offered);
     // The commit point. Until it resolves, nobody but this function has the note. A crash meanwhile leaves the old state
     // or the new one, and the restart goes on from that: if it is the old, no one has ever seen a root for this size.
     await state.save(election, head.note);
 
     // A crash here, or a failure, leaves a head that is signed and not shown. `loadSignedLog` shows it.
-    await front.show({ head, manifest: offered.manifest, closing });
+    const { change } = signing;
+    const newKeys = await publishKeyChange({ publicLog, keys, change, from: log.head?.size ?? 0, head });
+    await front.show({ head, manifest: offered.manifest, keys: newKeys, closing });
 
-    this.#log = { head, tree, manifestHash, closing };
+    this.#log = { head, tree, manifestHash, keys: newKeys, closing };
+    this.#keys = newKeys;
+    if (newKeys !== keys) this.#logger.info({ key: newKeys.newest.label }, "the log has another key");
     metrics.headsSigned.inc();
     metrics.entriesSigned.inc(head.size - (log.head?.size ?? 0));
     this.#logger.debug({ size: head.size }, "signed and published a head");
@@ -129,24 +152,26 @@ export class LogPublisher {
 
   async #load(): Promise<SignedLog> {
     this.#log ??= await loadSignedLog(this.#options);
+    this.#keys = this.#log.keys;
     return this.#log;
   }
 
-  /** The hash of the manifest, which must be the one that the log began with or, before that, one that names our key. */
-  #checkManifest(bytes: Uint8Array, log: SignedLog): Hash {
-    const hash = sha256(bytes);
-    if (log.manifestHash) {
-      if (equalBytes(hash, log.manifestHash)) return hash;
+  /** The manifest must be the one that the log began with or, before that, one that names a key of ours. */
+  #checkManifest(bytes: Uint8Array, log: SignedLog): { manifestHash: Hash; keys: LogKeys } {
+    const manifestHash = sha256(bytes);
+    if (log.manifestHash && log.keys) {
+      if (equalBytes(manifestHash, log.manifestHash)) return { manifestHash, keys: log.keys };
       throw invalidField("manifest", "is not the one that the log began with");
     }
-    const { election, signer } = this.#options;
+    const { election, signers } = this.#options;
     const manifest = parseManifest(bytes);
     if (manifest.electionId !== election) throw invalidField("manifest.election_id", "is another election's");
     // The manifest tells the public which key to believe. It is entry 0, so it could never be put right.
-    if (manifest.logKey !== signer.verifierKey) {
-      throw invalidField("manifest.log_key", `is not this log's key, ${signer.verifierKey}`);
+    const signer = signers.named(manifest.logKey);
+    if (!signer) {
+      throw invalidField("manifest.log_key", `is not this log's key, ${signers.newest.verifierKey}`);
     }
-    return hash;
+    return { manifestHash, keys: new LogKeys(NoteVerifier.parse(signer.verifierKey)) };
   }
 
   /** The note of a size that has been signed, or passed over. */
@@ -167,7 +192,9 @@ export class LogPublisher {
     const note = await this.#options.publicLog.read(path);
     // No boundary is passed over, and `loadSignedLog` makes up for one that a crash came before.
     if (note === undefined) throw new StateError(`our ${path} is missing`);
-    const head = openSignedHead(path, note, this.#options.signer);
+    const { keys } = await this.#load();
+    if (!keys) throw new StateError(`our ${path} is of a log that has not begun`);
+    const head = openSignedHead(path, note, keys);
     if (head.size !== size) throw new StateError(`our ${path} is of size ${head.size}`);
     return head;
   }

@@ -1,7 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import { type ElectionId, isElectionId } from "../core/ids.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import type { NoteSigner } from "../tlog/note.ts";
 import { DurableFiles, type FileSystem } from "./durable-files.ts";
 import { ElectionIndex } from "./election-index.ts";
 import type { TileSource } from "./extend-log.ts";
@@ -9,6 +8,7 @@ import type { FileVersion } from "./hot-files.ts";
 import type { LogStatements } from "./log-description.ts";
 import { LogFront } from "./log-front.ts";
 import { LogPublisher, type OfferedHead } from "./log-publisher.ts";
+import { LogSigners } from "./log-signers.ts";
 import type { PublisherMetrics } from "./metrics.ts";
 import { CHECKPOINT, PublicLog } from "./public-log.ts";
 import type { SignedHead } from "./signed-head.ts";
@@ -17,6 +17,8 @@ import type { SigningKey } from "./signing-key.ts";
 
 export interface PublisherOptions {
   readonly key: SigningKey;
+  /** What is to follow it. */
+  readonly nextKey?: SigningKey | undefined;
   /** A log's origin is `<log prefix>/<election id>`. */
   readonly logPrefix: string;
   /** AuditService's tile store. */
@@ -33,7 +35,7 @@ export interface PublisherOptions {
   readonly fs?: FileSystem;
 }
 
-/** All logs that one key signs. */
+/** All logs of a deployment. */
 export class Publisher implements AsyncDisposable {
   readonly #options: PublisherOptions;
   readonly #state: SignerState;
@@ -108,9 +110,15 @@ export class Publisher implements AsyncDisposable {
     return published.sort();
   }
 
-  /** The key that verifies an election's checkpoints: `<origin>+<key id>+<base64>`. */
+  /** The document of a change of key that an election's log is to have next. */
+  keyChange(election: ElectionId): string | undefined {
+    return this.#logs.get(election)?.keyChange;
+  }
+
+  /** The key that verifies an election's newest checkpoint: `<origin>+<key id>+<base64>`. */
   logKey(election: ElectionId): string {
-    return this.#signer(election).verifierKey;
+    const key = this.#logs.get(election)?.key?.toString();
+    return key ?? this.#signers(election).newest.verifierKey;
   }
 
   /** Waits for the heads being worked on, then lets go of the directories. */
@@ -119,8 +127,8 @@ export class Publisher implements AsyncDisposable {
     this.#resources.dispose();
   }
 
-  #signer(election: ElectionId): NoteSigner {
-    return this.#options.key.signerFor(this.#options.logPrefix, election);
+  #signers(election: ElectionId): LogSigners {
+    return new LogSigners({ ...this.#options, election });
   }
 
   #log(election: ElectionId): LogPublisher {
@@ -130,7 +138,7 @@ export class Publisher implements AsyncDisposable {
     const log = new LogPublisher({
       ...this.#options,
       election,
-      signer: this.#signer(election),
+      signers: this.#signers(election),
       state: this.#state,
       publicLog,
       front: new LogFront({ ...this.#options, election, publicLog, index: this.#index }),

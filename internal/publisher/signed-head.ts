@@ -2,8 +2,8 @@ import { decodeUtf8 } from "../core/bytes.ts";
 import type { TreeSize } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
 import { formatCheckpoint, openCheckpoint } from "../tlog/checkpoint.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
 import { type NoteSigner, signNote } from "../tlog/note.ts";
-import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { StateError } from "./state-error.ts";
 
 /** Votes are sealed in numbered blocks of this many entries; the last one of a closed log may be shorter. */
@@ -22,17 +22,21 @@ export function blockNumber(size: TreeSize): number {
 }
 
 /** Ed25519 has no randomness (RFC 8032), so the same head always gets the same note. */
-export function signHead(signer: NoteSigner, { size, root }: { size: TreeSize; root: Hash }): SignedHead {
-  const note = signNote(formatCheckpoint({ origin: signer.name, size, root }), [signer]);
+export function signHead(
+  signers: readonly NoteSigner[],
+  { size, root }: { size: TreeSize; root: Hash },
+): SignedHead {
+  const origin = signers[0]?.name ?? "";
+  const note = signNote(formatCheckpoint({ origin, size, root }), signers);
   return { size, root, note };
 }
 
-/** The head in one of our own files, which is trusted only as far as our signature on it goes. */
-export function openSignedHead(file: string, note: Uint8Array, signer: NoteSigner): SignedHead {
+/** The head in one of our own files, which is trusted only as far as the log's signature on it goes. */
+export function openSignedHead(file: string, note: Uint8Array, keys: LogKeys): SignedHead {
   try {
-    const { checkpoint } = openCheckpoint({ note, log: NoteVerifier.parse(signer.verifierKey) });
+    const { checkpoint } = openCheckpoint({ note, log: keys });
     return { size: checkpoint.size, root: checkpoint.root, note: decodeUtf8(note) };
   } catch (error) {
-    throw new StateError(`${file} is not a checkpoint that our key signed`, { cause: error });
+    throw new StateError(`${file} is not a checkpoint that the log's key signed`, { cause: error });
   }
 }

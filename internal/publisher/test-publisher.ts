@@ -47,10 +47,11 @@ export class TestDirectories implements AsyncDisposable {
 
   open(
     source: TileSource,
-    options: { key?: typeof TEST_KEY; fs?: FileSystem; clock?: Clock } = {},
+    options: { key?: typeof TEST_KEY; nextKey?: typeof TEST_KEY; fs?: FileSystem; clock?: Clock } = {},
   ): Promise<Publisher> {
     return Publisher.open({
       key: options.key ?? TEST_KEY,
+      nextKey: options.nextKey,
       logPrefix: TEST_PREFIX,
       source,
       stateDirectory: this.state,

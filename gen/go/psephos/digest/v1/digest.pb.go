@@ -107,7 +107,10 @@ func (x *SubmitHeadRequest) GetEndsBlock() bool {
 type SubmitHeadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The C2SP signed note.
-	Note          string `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"`
+	Note string `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"`
+	// The document of a change of the log's key, which is to go into the log as an event; empty while there is none, and
+	// once the log has it.
+	KeyChange     string `protobuf:"bytes,2,opt,name=key_change,json=keyChange,proto3" json:"key_change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -145,6 +148,13 @@ func (*SubmitHeadResponse) Descriptor() ([]byte, []int) {
 func (x *SubmitHeadResponse) GetNote() string {
 	if x != nil {
 		return x.Note
+	}
+	return ""
+}
+
+func (x *SubmitHeadResponse) GetKeyChange() string {
+	if x != nil {
+		return x.KeyChange
 	}
 	return ""
 }
@@ -922,9 +932,11 @@ const file_psephos_digest_v1_digest_proto_rawDesc = "" +
 	"\x04root\x18\x03 \x01(\fR\x04root\x12\x1a\n" +
 	"\bmanifest\x18\x04 \x01(\fR\bmanifest\x12\x1d\n" +
 	"\n" +
-	"ends_block\x18\x05 \x01(\bR\tendsBlock\"(\n" +
+	"ends_block\x18\x05 \x01(\bR\tendsBlock\"G\n" +
 	"\x12SubmitHeadResponse\x12\x12\n" +
-	"\x04note\x18\x01 \x01(\tR\x04note\"=\n" +
+	"\x04note\x18\x01 \x01(\tR\x04note\x12\x1d\n" +
+	"\n" +
+	"key_change\x18\x02 \x01(\tR\tkeyChange\"=\n" +
 	"\x1aGetLatestCheckpointRequest\x12\x1f\n" +
 	"\velection_id\x18\x01 \x01(\tR\n" +
 	"electionId\"1\n" +

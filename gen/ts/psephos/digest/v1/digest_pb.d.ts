@@ -70,6 +70,14 @@ export declare type SubmitHeadResponse = Message<"psephos.digest.v1.SubmitHeadRe
    * @generated from field: string note = 1;
    */
   note: string;
+
+  /**
+   * The document of a change of the log's key, which is to go into the log as an event; empty while there is none, and
+   * once the log has it.
+   *
+   * @generated from field: string key_change = 2;
+   */
+  keyChange: string;
 };
 
 /**

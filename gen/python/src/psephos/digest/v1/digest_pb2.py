@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epsephos/digest/v1/digest.proto\x12\x11psephos.digest.v1\"o\n\x11SubmitHeadRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\x11\n\ttree_size\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\x12\x10\n\x08manifest\x18\x04 \x01(\x0c\x12\x12\n\nends_block\x18\x05 \x01(\x08\"\"\n\x12SubmitHeadResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\"1\n\x1aGetLatestCheckpointRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\"+\n\x1bGetLatestCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\";\n\x14GetCheckpointRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"%\n\x15GetCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\"#\n\x0cWatchRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\"\x1d\n\rWatchResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\"Q\n\x18GetInclusionProofRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x11\n\ttree_size\x18\x03 \x01(\x04\"h\n\x19GetInclusionProofResponse\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\x12\x11\n\ttree_size\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\x12\r\n\x05proof\x18\x04 \x03(\x0c\x12\x0c\n\x04note\x18\x05 \x01(\t\"P\n\x1aGetConsistencyProofRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0e\n\x06second\x18\x03 \x01(\x04\"s\n\x1bGetConsistencyProofResponse\x12\x12\n\nfirst_root\x18\x01 \x01(\x0c\x12\x0e\n\x06second\x18\x02 \x01(\x04\x12\x13\n\x0bsecond_root\x18\x03 \x01(\x0c\x12\r\n\x05proof\x18\x04 \x03(\x0c\x12\x0c\n\x04note\x18\x05 \x01(\t\")\n\x12GetManifestRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\"\'\n\x13GetManifestResponse\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\"\'\n\x10GetLogKeyRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\")\n\x11GetLogKeyResponse\x12\x14\n\x0cverifier_key\x18\x01 \x01(\t2\xae\x06\n\rDigestService\x12Y\n\nSubmitHead\x12$.psephos.digest.v1.SubmitHeadRequest\x1a%.psephos.digest.v1.SubmitHeadResponse\x12t\n\x13GetLatestCheckpoint\x12-.psephos.digest.v1.GetLatestCheckpointRequest\x1a..psephos.digest.v1.GetLatestCheckpointResponse\x12\x62\n\rGetCheckpoint\x12\'.psephos.digest.v1.GetCheckpointRequest\x1a(.psephos.digest.v1.GetCheckpointResponse\x12L\n\x05Watch\x12\x1f.psephos.digest.v1.WatchRequest\x1a .psephos.digest.v1.WatchResponse0\x01\x12n\n\x11GetInclusionProof\x12+.psephos.digest.v1.GetInclusionProofRequest\x1a,.psephos.digest.v1.GetInclusionProofResponse\x12t\n\x13GetConsistencyProof\x12-.psephos.digest.v1.GetConsistencyProofRequest\x1a..psephos.digest.v1.GetConsistencyProofResponse\x12\\\n\x0bGetManifest\x12%.psephos.digest.v1.GetManifestRequest\x1a&.psephos.digest.v1.GetManifestResponse\x12V\n\tGetLogKey\x12#.psephos.digest.v1.GetLogKeyRequest\x1a$.psephos.digest.v1.GetLogKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1epsephos/digest/v1/digest.proto\x12\x11psephos.digest.v1\"o\n\x11SubmitHeadRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\x11\n\ttree_size\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\x12\x10\n\x08manifest\x18\x04 \x01(\x0c\x12\x12\n\nends_block\x18\x05 \x01(\x08\"6\n\x12SubmitHeadResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x12\n\nkey_change\x18\x02 \x01(\t\"1\n\x1aGetLatestCheckpointRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\"+\n\x1bGetLatestCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\";\n\x14GetCheckpointRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"%\n\x15GetCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\"#\n\x0cWatchRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\"\x1d\n\rWatchResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\"Q\n\x18GetInclusionProofRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x11\n\ttree_size\x18\x03 \x01(\x04\"h\n\x19GetInclusionProofResponse\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\x12\x11\n\ttree_size\x18\x02 \x01(\x04\x12\x0c\n\x04root\x18\x03 \x01(\x0c\x12\r\n\x05proof\x18\x04 \x03(\x0c\x12\x0c\n\x04note\x18\x05 \x01(\t\"P\n\x1aGetConsistencyProofRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0e\n\x06second\x18\x03 \x01(\x04\"s\n\x1bGetConsistencyProofResponse\x12\x12\n\nfirst_root\x18\x01 \x01(\x0c\x12\x0e\n\x06second\x18\x02 \x01(\x04\x12\x13\n\x0bsecond_root\x18\x03 \x01(\x0c\x12\r\n\x05proof\x18\x04 \x03(\x0c\x12\x0c\n\x04note\x18\x05 \x01(\t\")\n\x12GetManifestRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\"\'\n\x13GetManifestResponse\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\"\'\n\x10GetLogKeyRequest\x12\x13\n\x0b\x65lection_id\x18\x01 \x01(\t\")\n\x11GetLogKeyResponse\x12\x14\n\x0cverifier_key\x18\x01 \x01(\t2\xae\x06\n\rDigestService\x12Y\n\nSubmitHead\x12$.psephos.digest.v1.SubmitHeadRequest\x1a%.psephos.digest.v1.SubmitHeadResponse\x12t\n\x13GetLatestCheckpoint\x12-.psephos.digest.v1.GetLatestCheckpointRequest\x1a..psephos.digest.v1.GetLatestCheckpointResponse\x12\x62\n\rGetCheckpoint\x12\'.psephos.digest.v1.GetCheckpointRequest\x1a(.psephos.digest.v1.GetCheckpointResponse\x12L\n\x05Watch\x12\x1f.psephos.digest.v1.WatchRequest\x1a .psephos.digest.v1.WatchResponse0\x01\x12n\n\x11GetInclusionProof\x12+.psephos.digest.v1.GetInclusionProofRequest\x1a,.psephos.digest.v1.GetInclusionProofResponse\x12t\n\x13GetConsistencyProof\x12-.psephos.digest.v1.GetConsistencyProofRequest\x1a..psephos.digest.v1.GetConsistencyProofResponse\x12\\\n\x0bGetManifest\x12%.psephos.digest.v1.GetManifestRequest\x1a&.psephos.digest.v1.GetManifestResponse\x12V\n\tGetLogKey\x12#.psephos.digest.v1.GetLogKeyRequest\x1a$.psephos.digest.v1.GetLogKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,35 +34,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITHEADREQUEST']._serialized_start=53
   _globals['_SUBMITHEADREQUEST']._serialized_end=164
   _globals['_SUBMITHEADRESPONSE']._serialized_start=166
-  _globals['_SUBMITHEADRESPONSE']._serialized_end=200
-  _globals['_GETLATESTCHECKPOINTREQUEST']._serialized_start=202
-  _globals['_GETLATESTCHECKPOINTREQUEST']._serialized_end=251
-  _globals['_GETLATESTCHECKPOINTRESPONSE']._serialized_start=253
-  _globals['_GETLATESTCHECKPOINTRESPONSE']._serialized_end=296
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=298
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=357
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=359
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=396
-  _globals['_WATCHREQUEST']._serialized_start=398
-  _globals['_WATCHREQUEST']._serialized_end=433
-  _globals['_WATCHRESPONSE']._serialized_start=435
-  _globals['_WATCHRESPONSE']._serialized_end=464
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=466
-  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=547
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=549
-  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=653
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=655
-  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=735
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=737
-  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=852
-  _globals['_GETMANIFESTREQUEST']._serialized_start=854
-  _globals['_GETMANIFESTREQUEST']._serialized_end=895
-  _globals['_GETMANIFESTRESPONSE']._serialized_start=897
-  _globals['_GETMANIFESTRESPONSE']._serialized_end=936
-  _globals['_GETLOGKEYREQUEST']._serialized_start=938
-  _globals['_GETLOGKEYREQUEST']._serialized_end=977
-  _globals['_GETLOGKEYRESPONSE']._serialized_start=979
-  _globals['_GETLOGKEYRESPONSE']._serialized_end=1020
-  _globals['_DIGESTSERVICE']._serialized_start=1023
-  _globals['_DIGESTSERVICE']._serialized_end=1837
+  _globals['_SUBMITHEADRESPONSE']._serialized_end=220
+  _globals['_GETLATESTCHECKPOINTREQUEST']._serialized_start=222
+  _globals['_GETLATESTCHECKPOINTREQUEST']._serialized_end=271
+  _globals['_GETLATESTCHECKPOINTRESPONSE']._serialized_start=273
+  _globals['_GETLATESTCHECKPOINTRESPONSE']._serialized_end=316
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=318
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=377
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=379
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=416
+  _globals['_WATCHREQUEST']._serialized_start=418
+  _globals['_WATCHREQUEST']._serialized_end=453
+  _globals['_WATCHRESPONSE']._serialized_start=455
+  _globals['_WATCHRESPONSE']._serialized_end=484
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=486
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=567
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_start=569
+  _globals['_GETINCLUSIONPROOFRESPONSE']._serialized_end=673
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=675
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=755
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_start=757
+  _globals['_GETCONSISTENCYPROOFRESPONSE']._serialized_end=872
+  _globals['_GETMANIFESTREQUEST']._serialized_start=874
+  _globals['_GETMANIFESTREQUEST']._serialized_end=915
+  _globals['_GETMANIFESTRESPONSE']._serialized_start=917
+  _globals['_GETMANIFESTRESPONSE']._serialized_end=956
+  _globals['_GETLOGKEYREQUEST']._serialized_start=958
+  _globals['_GETLOGKEYREQUEST']._serialized_end=997
+  _globals['_GETLOGKEYRESPONSE']._serialized_start=999
+  _globals['_GETLOGKEYRESPONSE']._serialized_end=1040
+  _globals['_DIGESTSERVICE']._serialized_start=1043
+  _globals['_DIGESTSERVICE']._serialized_end=1857
 # @@protoc_insertion_point(module_scope)

@@ -21,10 +21,12 @@ class SubmitHeadRequest(_message.Message):
     def __init__(self, election_id: _Optional[str] = ..., tree_size: _Optional[int] = ..., root: _Optional[bytes] = ..., manifest: _Optional[bytes] = ..., ends_block: _Optional[bool] = ...) -> None: ...
 
 class SubmitHeadResponse(_message.Message):
-    __slots__ = ("note",)
+    __slots__ = ("note", "key_change")
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    KEY_CHANGE_FIELD_NUMBER: _ClassVar[int]
     note: str
-    def __init__(self, note: _Optional[str] = ...) -> None: ...
+    key_change: str
+    def __init__(self, note: _Optional[str] = ..., key_change: _Optional[str] = ...) -> None: ...
 
 class GetLatestCheckpointRequest(_message.Message):
     __slots__ = ("election_id",)
