@@ -9,7 +9,7 @@ import { BatchTree } from "../tlog/batch-tree.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { NoteSigner, signNote } from "../tlog/note.ts";
 import { ALGORITHM_COSIGNATURE_V1, NoteVerifier, verifierKey } from "../tlog/note-verifier.ts";
-import { anyText, attempt } from "../tlog/test-fuzz.ts";
+import { anyText, attempt, changeByte } from "../tlog/test-fuzz.ts";
 import { leafHash } from "../tlog/tree.ts";
 import {
   formatPromise,
@@ -183,18 +183,14 @@ describe("hostile input", () => {
   test("no change of a single byte verifies", () => {
     const bytes = utf8(file);
     for (let at = 0; at < bytes.length; at++) {
-      const byte = bytes[at] ?? 0;
-      // A bit, the case of a letter, another digit, a line's end, no UTF-8: three of them at each place.
-      for (const other of [byte ^ 0x01, byte ^ 0x20, [0x0a, 0x41, 0x80][at % 3] ?? 0]) {
-        if (other === byte) continue;
-        const changed = bytes.with(at, other);
-        expect(
-          attempt(() => verify(changed)),
-          `byte ${at} is ${other}`,
-        ).toBeUndefined();
-      }
+      const changed = changeByte(bytes, at);
+      const without = bytes.filter((_, i) => i !== at);
       expect(
-        attempt(() => verify(bytes.filter((_, i) => i !== at))),
+        attempt(() => verify(changed)),
+        `byte ${at} is ${changed[at]}`,
+      ).toBeUndefined();
+      expect(
+        attempt(() => verify(without)),
         `without byte ${at}`,
       ).toBeUndefined();
     }

@@ -6,7 +6,7 @@ import { sequence } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
-import { anyText, attempt } from "../tlog/test-fuzz.ts";
+import { anyText, attempt, changeByte } from "../tlog/test-fuzz.ts";
 import { formatTlogProof, parseTlogProof } from "../tlog/tlog-proof.ts";
 import { MAX_RECEIPT_BYTES, type ReceiptStep, verifyReceipt } from "./receipt.ts";
 import { LOG_KEY, TestReceipts, voteEntry, WITNESS_KEY } from "./test-receipts.ts";
@@ -112,13 +112,10 @@ describe("hostile input", () => {
   test("no change of a single byte verifies, of a receipt with a cosignature that is known", () => {
     const bytes = utf8(cosigned);
     for (let at = 0; at < bytes.length; at++) {
-      const byte = bytes[at] ?? 0;
-      const changes = [byte ^ 0x01, byte ^ 0x20, [0x0a, 0x41, 0x80][at % 3] ?? 0];
-      for (const other of changes.filter((change) => change !== byte)) {
-        const result = attempt(() => verify(bytes.with(at, other)));
-        // The name or key ID of the witness's line: it is then of nobody known, and a statement less.
-        if (result) expect([at > cosigned.lastIndexOf("—"), result.cosignatures]).toEqual([true, []]);
-      }
+      const changed = changeByte(bytes, at);
+      const result = attempt(() => verify(changed));
+      // The name or key ID of the witness's line: it is then of nobody known, and a statement less.
+      if (result) expect([at > cosigned.lastIndexOf("—"), result.cosignatures]).toEqual([true, []]);
     }
   });
 

@@ -32,3 +32,10 @@ export function attempt<Result>(run: () => Result): Result | undefined {
     throw error;
   }
 }
+
+/** The bytes with one changed: by a bit, to another case, to a line's end or to what is no UTF-8, each in its turn. */
+export function changeByte(bytes: Uint8Array, at: number): Uint8Array {
+  const byte = bytes[at] ?? 0;
+  const others = [byte ^ 0x01, byte ^ 0x20, 0x0a, byte ^ 0x80].filter((other) => other !== byte);
+  return bytes.with(at, others[at % others.length] ?? 0);
+}
