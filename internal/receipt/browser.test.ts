@@ -1,6 +1,7 @@
 // A web page verifies promises and receipts with this folder, so that nothing it needs may be Node's alone.
 import { readdir, readFile } from "node:fs/promises";
 import { afterEach, expect, test, vi } from "vitest";
+import { TestReceipts, voteEntry } from "./test-receipts.ts";
 import vectors from "./vectors.json" with { type: "json" };
 
 const isSource = (name: string) => name.endsWith(".ts") && !/\.test\.ts$|^test-/.test(name);
@@ -47,7 +48,8 @@ afterEach(() => {
   vi.resetModules();
 });
 
-test("without node:crypto and Buffer, the same promises verify", async () => {
+test("without node:crypto and Buffer, the same promises and receipts verify", async () => {
+  const receipt = await new TestReceipts([voteEntry(3, 1)]).receipt(1);
   vi.resetModules();
   vi.stubGlobal("process", { ...process, getBuiltinModule: undefined });
   vi.stubGlobal("Buffer", undefined);
@@ -57,4 +59,7 @@ test("without node:crypto and Buffer, the same promises verify", async () => {
   for (const { file, size } of vectors.promises) {
     expect(verifyPromise({ promise: parsePromise(file), key }).batchSize).toBe(size);
   }
+  const { verifyReceipt } = await import("./receipt.ts");
+  const log = NoteVerifier.parse(vectors.log_key);
+  expect(verifyReceipt({ receipt, log })).toMatchObject({ index: 1, entry: { shard: 3, sequence: 1 } });
 });
