@@ -3,24 +3,15 @@
 // got round to sending it, so that no stall hides the votes that waited behind it (coordinated omission).
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createClient } from "@connectrpc/connect";
-import { DigestService } from "../../gen/ts/psephos/digest/v1/digest_pb.js";
-import { ElectionService } from "../../gen/ts/psephos/vote/v1/election_pb.js";
-import { VoteService } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
 import { decodeEntry } from "../../internal/ballot/entry.ts";
-import { encodeManifest, type Manifest } from "../../internal/ballot/manifest.ts";
-import { generateTallyKeyPair } from "../../internal/ballot/tally-key.ts";
-import { grpcTls } from "../../internal/config/fields.ts";
 import { electionId, voteIdOf } from "../../internal/core/ids.ts";
-import { createGrpcTransport } from "../../internal/grpc/transport.ts";
-import { createLogger } from "../../internal/telemetry/logger.ts";
 import { openCheckpoint } from "../../internal/tlog/checkpoint.ts";
 import { NoteVerifier } from "../../internal/tlog/note-verifier.ts";
 import { readEntries } from "../../internal/tlog/read-entries.ts";
 import { httpSource } from "../../internal/verify/http-source.ts";
-import type { ServiceName } from "../local/service-configs.ts";
 import { LocalStack } from "../local/stack.ts";
 import { TemporaryFolder } from "../local/temporary-folder.ts";
+import { BENCH_SHARDS, createBenchElection, voteClient } from "./bench-election.ts";
 import { type Section, say } from "./section.ts";
 
 interface CheckpointDelay {
@@ -69,7 +60,6 @@ ${results.map(row).join("\n")}`;
 }
 
 const ID = electionId("checkpoint-delay");
-const SHARDS = 16;
 /** Votes are due in ticks of this length, all of a tick at its beginning. */
 const TICK_MS = 5;
 /** A public reader asks for the checkpoint this often, so that a delay is at most so much too long. */
@@ -84,7 +74,7 @@ async function measureCheckpointDelay(votesPerSecond: number, seconds: number): 
   await using resources = new AsyncDisposableStack();
   const folder = resources.use(await TemporaryFolder.create()).path;
   const stack = resources.use(await LocalStack.start({ folder: join(folder, "state") }));
-  const logKey = await openElection(stack, resources);
+  const { logKey } = await createBenchElection(stack, resources, ID);
   const source = httpSource(`http://${stack.addresses.public}`, ID);
 
   const watching = new AbortController();
@@ -114,47 +104,6 @@ async function measureCheckpointDelay(votesPerSecond: number, seconds: number): 
   };
 }
 
-function connect<D extends typeof VoteService | typeof ElectionService | typeof DigestService>(
-  stack: LocalStack,
-  resources: AsyncDisposableStack,
-  service: D,
-  identity: string,
-  server: ServiceName,
-) {
-  return stack.identity(identity).then((tls) => {
-    const transport = createGrpcTransport({
-      address: stack.addresses[server],
-      tls: grpcTls(tls),
-      trustDomain: stack.trustDomain,
-      expectedServer: `service/${server}`,
-      logger: createLogger({ service: "bench", level: "silent" }),
-    });
-    return createClient(service, resources.use(transport));
-  });
-}
-
-/** Answers the log's key. */
-async function openElection(stack: LocalStack, resources: AsyncDisposableStack): Promise<string> {
-  const operator = "operator/bench";
-  const digests = await connect(stack, resources, DigestService, operator, "publisher");
-  const { verifierKey } = await digests.getLogKey({ electionId: ID });
-  const manifest: Manifest = {
-    electionId: ID,
-    title: "From a vote to its checkpoint",
-    choices: [{ id: "ada", name: "Ada" }],
-    shards: SHARDS,
-    revoting: "forbidden",
-    opensAt: Date.now() * 1000,
-    closesAt: null,
-    tallyKey: generateTallyKeyPair().publicKey,
-    trustees: { shares: 3, threshold: 2 },
-    logKey: verifierKey,
-  };
-  const elections = await connect(stack, resources, ElectionService, operator, "vote-service");
-  await elections.createElection({ manifest: encodeManifest(manifest) });
-  return verifierKey;
-}
-
 interface TimedVote {
   readonly id: number;
   readonly due: number;
@@ -168,7 +117,7 @@ async function castSteadily(
   votesPerSecond: number,
   seconds: number,
 ): Promise<TimedVote[]> {
-  const client = await connect(stack, resources, VoteService, "client/bench", "vote-service");
+  const client = await voteClient(stack, resources);
   const total = votesPerSecond * seconds;
   const started = performance.now();
   const dueAt = (vote: number) => {
@@ -223,7 +172,8 @@ async function logIndexes(
   for await (const { first, entries } of readEntries(source, 0, size)) {
     entries.forEach((bytes, offset) => {
       const entry = decodeEntry(bytes);
-      if (entry.type === "vote") indexes.set(voteIdOf(entry.shard, entry.sequence, SHARDS), first + offset);
+      if (entry.type === "vote")
+        indexes.set(voteIdOf(entry.shard, entry.sequence, BENCH_SHARDS), first + offset);
     });
   }
   return indexes;

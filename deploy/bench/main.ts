@@ -4,10 +4,11 @@ import { readFile, writeFile } from "node:fs/promises";
 import { audit } from "./audit.ts";
 import { checkpointDelay } from "./checkpoint-delay.ts";
 import { comparisons } from "./comparisons.ts";
+import { promise } from "./promise.ts";
 import { recovery } from "./recovery.ts";
 import { machine, renderDocument, type Section, say } from "./section.ts";
 
-const SECTIONS: readonly Section[] = [comparisons, checkpointDelay, audit, recovery];
+const SECTIONS: readonly Section[] = [comparisons, checkpointDelay, promise, audit, recovery];
 const DOCUMENT = new URL("../../docs/benchmarks.md", import.meta.url);
 
 const names = process.argv.slice(2).filter((argument) => argument !== "--json");
