@@ -1,6 +1,6 @@
 // The client examples of docs/clients, in Go and in Python, against one deployment: their own tests, which cast, watch and
 // verify, and their commands as a user runs them.
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { cp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -13,7 +13,7 @@ import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { parseTlogProof, verifyTlogProof } from "../tlog/tlog-proof.ts";
 import { leafHash } from "../tlog/tree.ts";
 import { type Finished, finished, ROOT, writeProfile } from "./cli-fixture.ts";
-import { type TestElection, TestStack } from "./election-fixture.ts";
+import { type TestElection, TestStack, until } from "./election-fixture.ts";
 
 /** The votes that the tests of either language record. */
 const VOTES_OF_TESTS = 3;
@@ -21,6 +21,7 @@ const VOTES_OF_TESTS = 3;
 const LIMIT_MS = 300_000;
 
 const resources = new AsyncDisposableStack();
+let stack: TestStack;
 let election: TestElection;
 let folder: string;
 let env: Readonly<Record<string, string>>;
@@ -37,8 +38,8 @@ const languages = {} as Record<"go" | "python", Language>; // In beforeAll.
 
 beforeAll(async () => {
   folder = resources.use(await TemporaryFolder.create()).path;
-  const [stack] = await Promise.all([TestStack.start(), prepareGo(), preparePython()]);
-  resources.use(stack);
+  const starting = TestStack.start().then((started) => resources.use(started));
+  [stack] = await Promise.all([starting, prepareGo(), preparePython()]);
   election = await stack.createElection("clients");
   env = { PSEPHOS_PROFILE: await writeProfile(stack, folder, { election: election.id }) };
 }, 2 * LIMIT_MS);
@@ -126,16 +127,40 @@ describe.each(["go", "python"] as const)("%s", (name) => {
       stderr: expect.stringContaining("the entry is not in the log"),
     });
   });
+
+  test("it watches on when the Publisher has been away", async () => {
+    const command = [...languages[name].program, "watch"];
+    const child = start(name, command);
+    let seen = "";
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      seen += text;
+    });
+    const ended = finished(child);
+    const largest = () =>
+      Math.max(0, ...[...seen.matchAll(/^(\d+) entries, root /gm)].map(([, size]) => Number(size)));
+    try {
+      await until("it has seen a checkpoint", () => largest() > 0);
+      await stack.stack.services.publisher.restart();
+      const before = largest();
+      await election.cast([election.ballot()]);
+      await until("it has seen one that came after", () => largest() > before);
+    } finally {
+      child.kill("SIGINT");
+    }
+    expect(await ended).toMatchObject({ status: 0, stderr: "" });
+  });
 });
 
-function run(name: keyof typeof languages, [file = "", ...args]: readonly string[]): Promise<Finished> {
+function run(name: keyof typeof languages, command: readonly string[]): Promise<Finished> {
+  return finished(start(name, command));
+}
+
+function start(name: keyof typeof languages, [file = "", ...args]: readonly string[]): ChildProcess {
   const { cwd } = languages[name];
-  return finished(
-    spawn(file, args, {
-      cwd,
-      env: { ...process.env, ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-      timeout: LIMIT_MS,
-    }),
-  );
+  return spawn(file, args, {
+    cwd,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: LIMIT_MS,
+  });
 }

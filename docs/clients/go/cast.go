@@ -56,7 +56,7 @@ func isTransient(err error) bool {
 // retryDelay is what the server asks for (google.rpc.RetryInfo), or else doubles each time; up to half as much is added
 // at random, so that those who failed together do not come back together.
 func retryDelay(err error, attempt int) time.Duration {
-	delay := firstDelay << (attempt - 1)
+	delay := firstDelay << min(attempt-1, 8)
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok {
 			delay = info.GetRetryDelay().AsDuration()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -14,11 +15,14 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 
 	auditv1 "psephos.example/gen/go/psephos/audit/v1"
 	digestv1 "psephos.example/gen/go/psephos/digest/v1"
 	votev1 "psephos.example/gen/go/psephos/vote/v1"
 )
+
+const keepaliveInterval = 30 * time.Second
 
 // A profile says where a deployment is and who we are there. `npm start` writes one to .psephos/profile.json.
 type profile struct {
@@ -73,7 +77,11 @@ func (p *profile) dial(address, service string, options ...grpc.DialOption) (*gr
 	}
 	config := tlsconfig.MTLSClientConfig(own, trusted, tlsconfig.AuthorizeID(server))
 	config.MinVersion = tls.VersionTLS13
-	return grpc.NewClient(address, append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))...)
+	options = append(options,
+		grpc.WithTransportCredentials(credentials.NewTLS(config)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval}), // Ends a stream whose peer is gone.
+	)
+	return grpc.NewClient(address, options...)
 }
 
 // A mesh is the services of a deployment, and one election there.

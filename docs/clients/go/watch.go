@@ -1,41 +1,50 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"iter"
-	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	auditv1 "psephos.example/gen/go/psephos/audit/v1"
 	digestv1 "psephos.example/gen/go/psephos/digest/v1"
 )
 
-const pollInterval = 500 * time.Millisecond
-
-// checkpoints yields each new checkpoint of the log that is seen, once it is proven to continue the one before. It ends
-// with an error when the log is forked, shrinks or is not signed by its key, and when ctx is done; what is only unavailable
-// is asked again.
+// checkpoints yields each new checkpoint of the log, once it is proven to continue the one before. It ends with an error
+// when the log is forked, shrinks or is not signed by its key, and when ctx is done. A stream that breaks is begun again.
 func (m *mesh) checkpoints(ctx context.Context, log note.Verifier) iter.Seq2[*checkpoint, error] {
 	return func(yield func(*checkpoint, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel() // Ends the stream when the caller has seen enough.
 		last := &checkpoint{}
-		for {
-			next, err := m.nextCheckpoint(ctx, log, last)
-			switch {
-			case err == nil && next.N > last.N:
-				if !yield(next, nil) {
-					return
+		for failures := 0; ; {
+			stream, err := m.digests.Watch(ctx, &digestv1.WatchRequest{ElectionId: m.election})
+			for err == nil {
+				var next *checkpoint
+				if next, err = m.nextCheckpoint(ctx, stream, log, last); err != nil {
+					break
 				}
-				last = next
-			case err != nil && !isTransient(err) && status.Code(err) != codes.NotFound: // None is published yet.
-				yield(nil, err)
+				failures = 0
+				if next.N > last.N { // The same comes again to show that the stream lives.
+					if !yield(next, nil) {
+						return
+					}
+					last = next
+				}
+			}
+			// NOT_FOUND: none is published yet. EOF: the Publisher stops.
+			if !isTransient(err) && status.Code(err) != codes.NotFound && err != io.EOF {
+				yield(nil, cmp.Or(ctx.Err(), err))
 				return
 			}
-			if err := sleep(ctx, pollInterval); err != nil {
+			failures++
+			if err := sleep(ctx, retryDelay(err, failures)); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -43,10 +52,12 @@ func (m *mesh) checkpoints(ctx context.Context, log note.Verifier) iter.Seq2[*ch
 	}
 }
 
-func (m *mesh) nextCheckpoint(ctx context.Context, log note.Verifier, last *checkpoint) (*checkpoint, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	answer, err := m.digests.GetLatestCheckpoint(ctx, &digestv1.GetLatestCheckpointRequest{ElectionId: m.election})
+type checkpointStream = grpc.ServerStreamingClient[digestv1.WatchResponse]
+
+func (m *mesh) nextCheckpoint(
+	ctx context.Context, stream checkpointStream, log note.Verifier, last *checkpoint,
+) (*checkpoint, error) {
+	answer, err := stream.Recv()
 	if err != nil {
 		return nil, err
 	}
@@ -67,10 +78,12 @@ func (m *mesh) checkContinues(ctx context.Context, last, next *checkpoint) error
 	case next.N == last.N:
 		return fmt.Errorf("the log is forked: two roots of %d entries", next.N)
 	}
-	answer, err := m.audit.GetConsistencyProof(ctx, &auditv1.GetConsistencyProofRequest{
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	answer, err := m.digests.GetConsistencyProof(ctx, &digestv1.GetConsistencyProofRequest{
 		ElectionId: m.election,
-		OldSize:    uint64(last.N),
-		NewSize:    uint64(next.N),
+		First:      uint64(last.N),
+		Second:     uint64(next.N),
 	})
 	if err != nil {
 		return err

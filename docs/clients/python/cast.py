@@ -47,7 +47,7 @@ def retry_delay(error: grpc.RpcError, attempt: int) -> float:
 
     Up to half as much is added at random, so that those who failed together do not come back together.
     """
-    delay: float = FIRST_DELAY * 2 ** (attempt - 1)
+    delay: float = FIRST_DELAY * 2 ** min(attempt - 1, 8)
     info = error_details_pb2.RetryInfo()
     for detail in details(error).details:
         if detail.Unpack(info):
