@@ -5,6 +5,7 @@ docs/clients.md shows it at work.
 """
 
 import argparse
+import base64
 import os
 import sys
 import uuid
@@ -33,7 +34,8 @@ def main() -> None:
                     print(f"vote {vote.vote_id}, record hash {vote.record_hash.hex()}")
                 case "watch":
                     for checkpoint in checkpoints(mesh, log_key(mesh, arguments.log_key)):
-                        print(f"{checkpoint.size} entries, root {checkpoint.root.hex()}", flush=True)
+                        root = base64.b64encode(checkpoint.root).decode()
+                        print(f"{checkpoint.size} entries, root {root}", flush=True)
                 case "receipt":
                     print(wait_for_receipt(mesh, log_key(mesh, arguments.log_key), arguments.vote), end="")
     except grpc.RpcError as error:
