@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { closingEntry } from "../ballot/entry.ts";
+import { closingEntry, encodeEntry } from "../ballot/entry.ts";
 import { toHex, utf8 } from "../core/bytes.ts";
 import { sequence } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
@@ -24,6 +24,15 @@ function verify(file: string | Uint8Array, key = LOG_KEY) {
   const onStep = (step: ReceiptStep) => steps.push(step);
   return { ...verifyReceipt({ receipt: file, log: key, witnesses: [WITNESS_KEY], onStep }), steps };
 }
+
+test.each(vectors.receipts)("a receipt made elsewhere: index $index", ({ file, index, entry }) => {
+  const verified = verify(file);
+  expect(toHex(encodeEntry(verified.entry))).toBe(entry);
+  expect([verified.index, verified.checkpoint.size]).toEqual([index, vectors.log_size]);
+  expect(toHex(verified.checkpoint.root)).toBe(vectors.log_root);
+  expect(String(verified.cosignatures[0]?.verifier)).toBe(vectors.witness_key);
+  expect(verified.cosignatures[0]?.timestamp).toBe(vectors.cosigned_at);
+});
 
 test("a receipt says which entry is where in which log, step by step", () => {
   const { entry, index, checkpoint, cosignatures, steps } = verify(utf8(receipt));

@@ -1,4 +1,4 @@
-"""Writes vectors.json: promises as docs/spec.md has them, computed a second time and by nothing of the project.
+"""Writes vectors.json: promises and receipts as docs/spec.md has them, computed a second time and by nothing of the project.
 
     python3 vectors.py > vectors.json
 
@@ -22,8 +22,8 @@ def b64(data):
     return base64.b64encode(data).decode()
 
 
-def verifier_key(name, seed):
-    public = b"\x01" + Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+def verifier_key(name, seed, algorithm=b"\x01"):
+    public = algorithm + Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
     return f"{name}+{sha256(name.encode() + chr(10).encode() + public)[:4].hex()}+{b64(public)}"
 
 
@@ -104,6 +104,25 @@ for size, indices in [(1, [0]), (2, [1]), (3, [0, 2]), (5, [2, 4]), (1000, [0, 7
             "issued_at": issued_at, "statement": note, "file": promise(index, entries, note),
         })
 
+# --- receipts: of a log of the manifest and five votes, cosigned by one witness ---
+
+WITNESS, WITNESS_SEED, COSIGNED_AT = "witness.test/one", bytes([3]) * 32, 1_930_000_000
+witness_key = verifier_key(WITNESS, WITNESS_SEED, b"\x04")
+log = [b"\x01" + sha256(manifest_bytes)] + [entry(number) for number in range(5)]
+checkpoint = f"{origin}\n{len(log)}\n{b64(root(log))}\n"
+message = f"cosignature/v1\ntime {COSIGNED_AT}\n{checkpoint}"
+cosignature = struct.pack(">Q", COSIGNED_AT) + Ed25519PrivateKey.from_private_bytes(WITNESS_SEED).sign(message.encode())
+witness_line = f"\u2014 {WITNESS} {b64(bytes.fromhex(witness_key.split('+')[1]) + cosignature)}\n"
+note = sign(checkpoint, manifest["log_key"], LOG_SEED) + witness_line
+
+receipts = []
+for index in [1, 3, 5]:
+    hashes = "".join(f"{b64(node)}\n" for node in path(index, log))
+    receipts.append({
+        "index": index, "entry": log[index].hex(),
+        "file": f"c2sp.org/tlog-proof@v1\nextra {b64(log[index])}\nindex {index}\n{hashes}\n{note}",
+    })
+
 print(json.dumps({
     "source": "internal/receipt/vectors.py (Python's hashlib and struct; cryptography for Ed25519)",
     "manifest": {"canonical": manifest_bytes.decode(), "hash": sha256(manifest_bytes).hex()},
@@ -111,4 +130,6 @@ print(json.dumps({
     "promise_seed": PROMISE_SEED.hex(), "promise_key": manifest["promise_key"],
     "delay_seconds": manifest["promise_delay"],
     "promises": promises,
+    "witness_key": witness_key, "cosigned_at": COSIGNED_AT, "log_size": len(log), "log_root": root(log).hex(),
+    "receipts": receipts,
 }, indent=2, ensure_ascii=False))
