@@ -10,6 +10,7 @@ import {
 } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import { ChainError } from "../ballot/chain.ts";
 import { FormatError } from "../ballot/format-error.ts";
+import { logOrigin } from "../ballot/manifest.ts";
 import type { VoteRecord } from "../ballot/record.ts";
 import { toHex } from "../core/bytes.ts";
 import { systemClock } from "../core/clock.ts";
@@ -18,6 +19,7 @@ import { Feed } from "../core/feed.ts";
 import { treeSize } from "../core/ids.ts";
 import { asHash } from "../core/sha256.ts";
 import { parseEvent } from "../evidence/event.ts";
+import { signKeyChange } from "../evidence/key-change.ts";
 import { checkpointKey, parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
 import { decodeSegment } from "../evidence/segment.ts";
 import { parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
@@ -106,6 +108,8 @@ class TestRouter {
 
 class TestPublisher {
   refusal: ServiceError | undefined;
+  /** Asked for with every head, as by a Publisher that does not look for it in the log. */
+  keyChange = "";
   readonly submitted: { size: number; endsBlock: boolean }[] = [];
   readonly #signer = NoteSigner.fromSeed("psephos.test/test", new Uint8Array(32).fill(1));
 
@@ -119,7 +123,7 @@ class TestPublisher {
         root: asHash(root ?? new Uint8Array()),
       });
       const note = signNote(text, [this.#signer]);
-      return create(SubmitHeadResponseSchema, { note });
+      return create(SubmitHeadResponseSchema, { note, keyChange: this.keyChange });
     },
   };
 }
@@ -431,6 +435,28 @@ describe("sealing an election", () => {
       }
       return numbers;
     };
+
+    test("of a change of the log's key come from the Publisher, and into the log once", async () => {
+      await using fixture = await AuditFixture.create();
+      const { sealer, publisher, until } = await start(fixture);
+      await until("sealing", 1);
+      const { electionId, manifest } = fixture.election;
+      const origin = logOrigin(manifest);
+      const [from, to] = [1, 2].map((seed) => NoteSigner.fromSeed(origin, new Uint8Array(32).fill(seed)));
+      if (!from || !to) throw new Error("no keys");
+      publisher.keyChange = event(fixture, 1); // It is none.
+      sealer.receive(fixture.shards.cast(5), new TestMessage());
+      await until("sealing", 6);
+      publisher.keyChange = signKeyChange(electionId, from, to);
+      sealer.receive(fixture.shards.cast(5), new TestMessage());
+      await until("sealing", 12);
+      const heads = publisher.submitted.length;
+      sealer.receive(fixture.shards.cast(5), new TestMessage());
+      await until("sealing", 17);
+      await expect.poll(() => publisher.submitted.length).toBeGreaterThan(heads);
+      expect(await sealedEvents(fixture)).toEqual([undefined]);
+      await fixture.verify();
+    });
 
     test("go into the log alone, with votes, and before it is closed", async () => {
       await using fixture = await AuditFixture.create();

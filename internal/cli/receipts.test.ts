@@ -7,13 +7,16 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { closingEntry, encodeEntry, type LogEntry, type VoteEntry } from "../ballot/entry.ts";
 import { fromHex, toHex, utf8 } from "../core/bytes.ts";
-import { sequence, shardId, voteIdOf } from "../core/ids.ts";
+import { sequence, shardId, treeSize, voteIdOf } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
+import evidence from "../evidence/vectors.json" with { type: "json" };
 import { formatPromise, formatStatement, parseStatement } from "../receipt/promise.ts";
 import { LOG_KEY, TestReceipts, voteEntry, WITNESS_KEY } from "../receipt/test-receipts.ts";
 import vectors from "../receipt/vectors.json" with { type: "json" };
+import { formatCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteSigner, signNote } from "../tlog/note.ts";
-import { leafHash } from "../tlog/tree.ts";
+import { formatTlogProof } from "../tlog/tlog-proof.ts";
+import { leafHash, nodeHash } from "../tlog/tree.ts";
 import { run } from "./run.ts";
 
 const ELECTION = "council-2031";
@@ -281,4 +284,29 @@ test("verify still checks whole elections, and knows what it does not", async ()
   );
   expect(whole.data).toMatch(/^checked: 4 public entries/);
   expect(await psephos("verify", "everything")).toMatchObject({ code: 2, data: "" });
+});
+
+test("a receipt of a log that changed its key takes the change, and then the new key", async () => {
+  const { from, file } = evidence.key_change;
+  const origin = `psephos.test/${ELECTION}`;
+  // A log that has the change at index 1, as the file says, and then a vote.
+  const others = nodeHash(leafHash(utf8("an entry")), leafHash(utf8("another")));
+  const vote = encodeEntry(voteEntry(0, 1));
+  const head = { origin, size: treeSize(3), root: nodeHash(others, leafHash(vote)) };
+  const receiptBy = async (seed: number) => {
+    const signer = NoteSigner.fromSeed(origin, new Uint8Array(32).fill(seed));
+    const checkpoint = signNote(formatCheckpoint(head), [signer]);
+    const path = inFolder(`by-${seed}.tlog-proof`);
+    await writeFile(path, formatTlogProof({ extra: vote, index: 2, proof: [others], checkpoint }));
+    return path;
+  };
+  await writeFile(inFolder("change"), file);
+  const verify = async (seed: number, ...more: string[]) => {
+    const { code } = await psephos("verify", "receipt", await receiptBy(seed), "--log-key", from, ...more);
+    return code;
+  };
+  expect(await verify(9)).toBe(1);
+  expect(await verify(9, "--key-changes", inFolder("change"))).toBe(0);
+  expect(await verify(8, "--key-changes", inFolder("change"))).toBe(1);
+  expect(await verify(9, "--key-changes", inFolder("change"), inFolder("change"))).toBe(1);
 });

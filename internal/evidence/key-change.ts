@@ -109,7 +109,7 @@ export async function readKeyChanges(
 ): Promise<LogKeys> {
   let keys = new LogKeys(first);
   while (true) {
-    const path = keyChangePath(keys.changes + 1);
+    const path = keyChangePath(keys.changes.length + 1);
     const file = await read(path);
     if (!file) return keys;
     try {

@@ -32,7 +32,7 @@ export async function publishKeyChange(options: PublishKeyChangeOptions): Promis
   const reader = new TileReader({ fetch: publicLog.read, size: head.size, root: head.root });
   const proof = await reader.inclusionProof(index);
   const file = keyChangeFile({ note: change, index, proof, checkpoint: head.note });
-  await publicLog.put(keyChangePath(keys.changes + 1), utf8(file));
+  await publicLog.put(keyChangePath(keys.changes.length + 1), utf8(file));
   return acceptKeyChange(keys, change, index);
 }
 

@@ -4,6 +4,7 @@ import { decodeUtf8 } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../tlog/checkpoint.ts";
 import { malformed } from "../tlog/errors.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
 import { MAX_NOTE_SIZE } from "../tlog/note.ts";
 import type { NoteVerifier } from "../tlog/note-verifier.ts";
 import { verifyInclusion } from "../tlog/proof.ts";
@@ -25,7 +26,8 @@ export type ReceiptStep = "form" | "entry" | "checkpoint" | "inclusion";
 export interface VerifyReceiptOptions {
   /** A file's text, or its bytes. */
   readonly receipt: string | Uint8Array;
-  readonly log: NoteVerifier;
+  /** Of a log that changed its key: its keys, one of which a receipt's checkpoint takes. */
+  readonly log: NoteVerifier | LogKeys;
   readonly witnesses?: readonly NoteVerifier[];
   /** Told of each step once it has passed. */
   readonly onStep?: (step: ReceiptStep) => void;

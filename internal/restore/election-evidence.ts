@@ -5,12 +5,14 @@ import type { ElectionId } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
 import { checkpointKey, manifestKey, parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
 import { parseVoteCheckpoint } from "../evidence/vote-checkpoint.ts";
-import { type Checkpoint, openCheckpoint } from "../tlog/checkpoint.ts";
+import { type Checkpoint, openCheckpoint, parseCheckpoint } from "../tlog/checkpoint.ts";
+import { LogKeys } from "../tlog/log-keys.ts";
+import { parseNote } from "../tlog/note.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
 import { RestoreRefusedError } from "./errors.ts";
 
-/** A tree that the log's key has signed, with the note that says so. */
+/** A tree in a note, which the log's key has signed if `demandSigned` says so. */
 export interface SignedTree extends Checkpoint {
   readonly note: Uint8Array;
 }
@@ -20,8 +22,8 @@ export interface ElectionEvidence {
   readonly manifest: Manifest;
   readonly manifestBytes: Uint8Array;
   readonly manifestHash: Hash;
-  /** What the log's checkpoints are signed with. */
-  readonly log: NoteVerifier;
+  /** What the log begins to be signed with. */
+  readonly log: LogKeys;
   /** Entries in the store, by the segments' names. */
   readonly entries: number;
   /** The tree at the end of the newest block with a vote checkpoint. */
@@ -42,7 +44,6 @@ export async function electionsIn(store: Pick<ObjectStore, "list">): Promise<Ele
 export async function openEvidence(
   store: Pick<ObjectStore, "get" | "list">,
   electionId: ElectionId,
-  logKey: string | undefined,
 ): Promise<ElectionEvidence> {
   const key = manifestKey(electionId);
   const manifestBytes = await store.get(key);
@@ -51,13 +52,9 @@ export async function openEvidence(
   if (manifest.electionId !== electionId) {
     throw new RestoreRefusedError(`${key} is of the election ${manifest.electionId}`);
   }
-  if (logKey !== undefined && logKey !== manifest.logKey) {
-    throw new RestoreRefusedError(`${key} names another log key than the one given`);
-  }
-  const log = NoteVerifier.parse(manifest.logKey);
+  const log = new LogKeys(NoteVerifier.parse(manifest.logKey));
   const { entries, newest } = await survey(store, electionId);
-  const newestBlock =
-    newest === undefined ? undefined : await readSignedBlock(store, electionId, newest, log);
+  const newestBlock = newest === undefined ? undefined : await readBlockTree(store, electionId, newest);
   return {
     electionId,
     manifest,
@@ -69,23 +66,27 @@ export async function openEvidence(
   };
 }
 
-/** The signed tree of a checkpoint, such as the one the public sees. Throws a RestoreRefusedError. */
-export function openSigned(name: string, note: Uint8Array, log: NoteVerifier): SignedTree {
-  return refusing(name, () => ({ ...openCheckpoint({ note, log }).checkpoint, note }));
+/** The tree of a checkpoint, such as the one the public sees, **unverified**. Throws a RestoreRefusedError. */
+export function parseSigned(name: string, note: Uint8Array): SignedTree {
+  return refusing(name, () => ({ ...parseCheckpoint(parseNote(note).text), note }));
 }
 
-/** The tree that a block's vote checkpoint is signed for. */
-export async function readSignedBlock(
+/** Throws a RestoreRefusedError unless the log's key signed the tree: the keys are known once the log has been read. */
+export function demandSigned(name: string, { note }: SignedTree, log: LogKeys): void {
+  refusing(name, () => openCheckpoint({ note, log }));
+}
+
+/** The tree that a block's vote checkpoint is signed for, **unverified**. */
+export async function readBlockTree(
   store: Pick<ObjectStore, "get">,
   electionId: ElectionId,
   number: number,
-  log: NoteVerifier,
 ): Promise<SignedTree | undefined> {
   const key = checkpointKey(electionId, number);
   const body = await store.get(key);
   if (!body) return undefined;
   const checkpoint = refusing(key, () => parseVoteCheckpoint(body));
-  const signed = openSigned(key, new TextEncoder().encode(checkpoint.note), log);
+  const signed = parseSigned(key, new TextEncoder().encode(checkpoint.note));
   if (signed.size !== checkpoint.treeSize)
     throw new RestoreRefusedError(`${key}: is signed for another size`);
   return signed;

@@ -15,8 +15,8 @@ const store: Pick<ObjectStore, "get" | "list"> = {
   get: (key) => stored.read(key),
   list: (prefix) => stored.list(prefix),
 };
-const evidence = await openEvidence(store, electionId, undefined);
-const { manifest, manifestBytes, manifestHash } = evidence;
+const evidence = await openEvidence(store, electionId);
+const { manifest, manifestBytes, manifestHash, log: keys } = evidence;
 const shards = Array.from({ length: manifest.shards }, (_, shard) => shardId(shard));
 const placement = shards.map((shard) => (shard % 2 === 0 ? "kept" : "lost"));
 
@@ -32,7 +32,7 @@ function endOf(shard: FoundShard["shard"]) {
 /** A log without its closing entry. */
 const log: VerifiedLog = {
   ...{ segments: [], size: treeSize(1), root: EMPTY_ROOT, closed: false, blocks: [] },
-  heads: shards.map(endOf),
+  ...{ heads: shards.map(endOf), keys, keyChanges: [] },
 };
 
 /** Of two instances one is left, all of its shards closed or not. */

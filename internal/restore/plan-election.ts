@@ -3,15 +3,16 @@ import { HaltError } from "../audit/halt.ts";
 import { ChainError } from "../ballot/chain.ts";
 import { FormatError } from "../ballot/format-error.ts";
 import { messageOf } from "../core/errors.ts";
+import { manifestKey } from "../evidence/layout.ts";
 import { VerificationReport } from "../verify/report.ts";
 import { verifyEvidence } from "../verify/verify-evidence.ts";
 import { ObjectCorruptError, type ObjectStore } from "../worm/object-store.ts";
-import { type ElectionEvidence, openSigned, type SignedTree } from "./election-evidence.ts";
+import { demandSigned, type ElectionEvidence, parseSigned, type SignedTree } from "./election-evidence.ts";
 import { ElectionTarget, electionIn, highestIn } from "./election-target.ts";
 import { RestoreRefusedError } from "./errors.ts";
 import { controlOf } from "./instances.ts";
 import { PublisherFiles, type PublisherRepair } from "./publisher-files.ts";
-import type { PublicCheckpoint, RestoreOptions } from "./restore.ts";
+import type { ElectionToRestore, RestoreOptions } from "./restore.ts";
 import { type KnownTree, type VerifiedLog, verifyLog } from "./verify-log.ts";
 
 /** What is known of an election when its evidence is verified. */
@@ -29,12 +30,12 @@ export interface ElectionPlan {
 export async function planElection(
   options: RestoreOptions,
   evidence: ElectionEvidence,
-  notes: readonly PublicCheckpoint[],
+  { checkpoints: notes, logKey }: Pick<ElectionToRestore, "checkpoints" | "logKey">,
   taken: readonly number[],
   onProgress: (entries: number) => void,
 ): Promise<ElectionPlan> {
   const { evidence: store, instances, place, clock, signal } = options;
-  const checkpoints = notes.map(({ name, note }) => ({ name, tree: openSigned(name, note, evidence.log) }));
+  const checkpoints = notes.map(({ name, note }) => ({ name, tree: parseSigned(name, note) }));
   const checkpoint = checkpoints
     .map(({ tree }) => tree)
     .toSorted((a, b) => a.size - b.size)
@@ -64,6 +65,13 @@ export async function planElection(
   try {
     const onRecords = (records: Parameters<ElectionTarget["compare"]>[0]) => target.compare(records);
     const log = await verifyLog({ store, evidence, known, onRecords, onProgress, signal });
+    for (const { name, tree } of checkpoints) demandSigned(name, tree, log.keys);
+    if (files?.saved) demandSigned("the Publisher's state", files.saved, log.keys);
+    if (files?.shown) demandSigned("the Publisher's public checkpoint", files.shown, log.keys);
+    if (logKey !== undefined && !log.keys.all.map(String).includes(logKey)) {
+      const key = manifestKey(evidence.electionId);
+      throw new RestoreRefusedError(`${key} names another log key than the one given`);
+    }
     await target.compareHeads(log);
     const signed = [checkpoint, log.blocks.at(-1)].filter((tree) => tree !== undefined);
     return { evidence, log, target, highestNumber, checkpoint, publisher: files?.missing(signed) };

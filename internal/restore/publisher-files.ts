@@ -1,12 +1,14 @@
 // What the Publisher keeps of an election: its memory of what it signed, and what it shows. Both are made again only where
 // they are gone; the notes are those it signed, for nothing here has its key.
-import { decodeUtf8 } from "../core/bytes.ts";
+import { decodeUtf8, utf8 } from "../core/bytes.ts";
+import { keyChangeFile, keyChangePath } from "../evidence/key-change.ts";
 import type { DurableFiles } from "../publisher/durable-files.ts";
 import { CHECKPOINT, PublicLog } from "../publisher/public-log.ts";
 import { BLOCK_SIZE } from "../publisher/signed-head.ts";
 import { SignerState } from "../publisher/signer-state.ts";
 import type { Tile } from "../tlog/tile.ts";
-import { type ElectionEvidence, openSigned, type SignedTree } from "./election-evidence.ts";
+import { TileReader } from "../tlog/tile-reader.ts";
+import { type ElectionEvidence, parseSigned, type SignedTree } from "./election-evidence.ts";
 import type { TileTaker } from "./load-log.ts";
 import type { VerifiedLog } from "./verify-log.ts";
 
@@ -38,9 +40,9 @@ export class PublisherFiles {
     this.shown = parts.shown;
   }
 
-  /** Throws a RestoreRefusedError when a note there is not signed with the election's key. */
+  /** Throws a RestoreRefusedError when a note there is none. Whether the log's key signed it, is verified with the log. */
   static async open(directories: PublisherDirectories, evidence: ElectionEvidence): Promise<PublisherFiles> {
-    const { electionId, log } = evidence;
+    const { electionId } = evidence;
     const state = new SignerState({ files: directories.state });
     const publicLog = new PublicLog({ files: directories.publicFiles, election: electionId });
     const [saved, shown] = await Promise.all([state.load(electionId), publicLog.read(CHECKPOINT)]);
@@ -48,8 +50,8 @@ export class PublisherFiles {
       evidence,
       state,
       publicLog,
-      saved: saved && openSigned("the Publisher's state", saved, log),
-      shown: shown && openSigned("the Publisher's public checkpoint", shown, log),
+      saved: saved && parseSigned("the Publisher's state", saved),
+      shown: shown && parseSigned("the Publisher's public checkpoint", shown),
     });
   }
 
@@ -89,14 +91,27 @@ export class PublisherRepair implements TileTaker {
   }
 
   /** The notes, and last the signer's memory: without that it signs nothing, so a crash before leaves it refusing. */
-  async finish({ blocks, closed, size }: VerifiedLog): Promise<void> {
+  async finish({ blocks, closed, size, keys, keyChanges }: VerifiedLog): Promise<void> {
     const { head } = this;
+    for (const [i, { index }] of keys.changes.entries()) {
+      const signed = [...blocks, head].find((tree) => tree.size > index && tree.size <= head.size);
+      if (signed) await this.#showKeyChange(i + 1, index, keyChanges[i] ?? "", signed);
+    }
     for (const block of blocks) {
       if (block.size <= head.size) await this.#publicLog.publish(asSignedHead(block), true);
     }
     const endsBlock = head.size % BLOCK_SIZE === 0 || (closed && head.size === size);
     await this.#publicLog.publish(asSignedHead(head), endsBlock);
     await this.#state.save(this.#evidence.electionId, asSignedHead(head).note);
+  }
+
+  /** With the first signed tree that has it, which its own key signed unless another followed within the block. */
+  async #showKeyChange(number: number, index: number, note: string, signed: SignedTree): Promise<void> {
+    const { size, root } = signed;
+    const reader = new TileReader({ fetch: this.#publicLog.read, size, root });
+    const proof = await reader.inclusionProof(index);
+    const file = keyChangeFile({ note, index, proof, checkpoint: asSignedHead(signed).note });
+    await this.#publicLog.put(keyChangePath(number), utf8(file));
   }
 }
 

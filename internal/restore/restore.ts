@@ -93,16 +93,16 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult | 
 async function planAll(options: RestoreOptions): Promise<ElectionPlan[]> {
   const opened: (ElectionToRestore & { readonly evidence: ElectionEvidence })[] = [];
   for (const election of options.elections) {
-    const evidence = await openEvidence(options.evidence, election.electionId, election.logKey);
+    const evidence = await openEvidence(options.evidence, election.electionId);
     opened.push({ ...election, evidence });
   }
   const total = opened.reduce((sum, { evidence }) => sum + evidence.entries, 0);
   const plans: ElectionPlan[] = [];
   const numbers: number[] = [];
   let done = 0;
-  for (const { evidence, checkpoints } of opened) {
+  for (const { evidence, checkpoints, logKey } of opened) {
     const before = done;
-    const plan = await planElection(options, evidence, checkpoints, numbers, (entries) => {
+    const plan = await planElection(options, evidence, { checkpoints, logKey }, numbers, (entries) => {
       done = before + entries;
       options.progress.verified(done, total);
     });

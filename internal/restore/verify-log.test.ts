@@ -23,7 +23,7 @@ async function verify({ evidence, electionId }: TestLog, known: readonly KnownTr
   let records = 0;
   const log = await verifyLog({
     store,
-    evidence: await openEvidence(store, electionId, undefined),
+    evidence: await openEvidence(store, electionId),
     known,
     onRecords: async (some) => {
       records += some.length;

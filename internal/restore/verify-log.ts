@@ -7,12 +7,15 @@ import type { VoteRecord } from "../ballot/record.ts";
 import { equalBytes, toHex } from "../core/bytes.ts";
 import type { TreeSize } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
+import { parseEvent } from "../evidence/event.ts";
+import { acceptKeyChange } from "../evidence/key-change.ts";
 import { BLOCK_ENTRIES, checkpointNumberOf } from "../evidence/layout.ts";
 import type { FoundSegment } from "../evidence/read-segment.ts";
 import { logEntryOf } from "../evidence/segment.ts";
 import { GrowingTree } from "../tlog/growing-tree.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
 import type { ObjectStore } from "../worm/object-store.ts";
-import { type ElectionEvidence, readSignedBlock, type SignedTree } from "./election-evidence.ts";
+import { demandSigned, type ElectionEvidence, readBlockTree, type SignedTree } from "./election-evidence.ts";
 import { RestoreRefusedError } from "./errors.ts";
 import { type KnownEnd, segmentsOfLog } from "./log-path.ts";
 
@@ -45,6 +48,9 @@ export interface VerifiedLog {
   readonly heads: readonly ChainHead[];
   /** The signed ends of blocks, in order. */
   readonly blocks: readonly SignedTree[];
+  /** The log's keys, and the documents by which they changed. */
+  readonly keys: LogKeys;
+  readonly keyChanges: readonly string[];
 }
 
 /**
@@ -54,12 +60,14 @@ export interface VerifiedLog {
  */
 export async function verifyLog(options: VerifyLogOptions): Promise<VerifiedLog> {
   const { store, evidence, known, onRecords, onProgress, signal } = options;
-  const { electionId, manifest, manifestHash, log } = evidence;
+  const { electionId, manifest, manifestHash } = evidence;
   const genesis = genesisHeads(manifestHash, manifest.shards);
   const replay = new EvidenceReplay({ election: evidence, tree: GrowingTree.empty(), shardHeads: genesis });
   const castAt = genesis.map(() => 0);
   const segments: { key: string; sha256: Hash }[] = [];
   const blocks: SignedTree[] = [];
+  const keyChanges: string[] = [];
+  let keys = evidence.log;
 
   const newest = newestOf([...known, ...blockTree(evidence)]);
   for await (const found of segmentsOfLog(store, electionId, newest)) {
@@ -67,15 +75,22 @@ export async function verifyLog(options: VerifyLogOptions): Promise<VerifiedLog>
     for (const tree of known) comparePartOf(found, replay.tree, tree);
     replay.accept(found);
     for (const tree of known) compare(replay.tree, tree);
+    for (const [index, note] of keyChangesOf(found)) {
+      const changed = acceptKeyChange(keys, note, index);
+      if (changed !== keys) keyChanges.push(note);
+      keys = changed;
+    }
     const records = recordsOf(found);
     for (const record of records) castAt[record.shard] = record.castAt;
     await onRecords(records);
     segments.push({ key: found.key, sha256: sha256(found.body) });
     if (replay.tree.size % BLOCK_ENTRIES === 0 || replay.closed) {
       const number = checkpointNumberOf(replay.tree.size - 1);
-      const signed = await readSignedBlock(store, electionId, number, log);
+      const signed = await readBlockTree(store, electionId, number);
       if (signed) {
-        compare(replay.tree, { ...signed, treeSize: signed.size, name: `vote checkpoint ${number}` });
+        const name = `vote checkpoint ${number}`;
+        demandSigned(name, signed, keys);
+        compare(replay.tree, { ...signed, treeSize: signed.size, name });
         blocks.push(signed);
       }
     }
@@ -94,7 +109,15 @@ export async function verifyLog(options: VerifyLogOptions): Promise<VerifiedLog>
   const heads = replay.shardHeads.map(
     (head, shard): ChainHead => ({ ...genesis[shard], ...head, castAt: castAt[shard] ?? 0 }) as ChainHead, // one a shard
   );
-  return { segments, size, root: replay.tree.root(), closed: replay.closed, heads, blocks };
+  return { segments, size, root: replay.tree.root(), closed: replay.closed, heads, blocks, keys, keyChanges };
+}
+
+function keyChangesOf({ segment }: FoundSegment): [index: number, note: string][] {
+  return segment.entries.flatMap((entry, offset) =>
+    entry.type === "event" && parseEvent(entry.note).kind === "key-change"
+      ? [[segment.firstIndex + offset, entry.note]]
+      : [],
+  );
 }
 
 export function recordsOf({ segment }: FoundSegment): VoteRecord[] {

@@ -2,7 +2,7 @@ import { malformed } from "./errors.ts";
 import type { NoteVerifier } from "./note-verifier.ts";
 
 /** From an entry on another key signs the log. */
-interface KeyChange {
+export interface LogKeyChange {
   /** The entry's index. */
   readonly index: number;
   readonly to: NoteVerifier;
@@ -15,29 +15,26 @@ interface KeyChange {
  */
 export class LogKeys {
   readonly first: NoteVerifier;
-  readonly #changes: readonly KeyChange[];
+  /** In the order in which they came. */
+  readonly changes: readonly LogKeyChange[];
 
-  constructor(first: NoteVerifier, changes: readonly KeyChange[] = []) {
+  constructor(first: NoteVerifier, changes: readonly LogKeyChange[] = []) {
     this.first = first;
-    this.#changes = changes;
+    this.changes = changes;
   }
 
   /** In the order in which they came. */
   get all(): readonly NoteVerifier[] {
-    return [this.first, ...this.#changes.map(({ to }) => to)];
+    return [this.first, ...this.changes.map(({ to }) => to)];
   }
 
   get newest(): NoteVerifier {
-    return this.#changes.at(-1)?.to ?? this.first;
-  }
-
-  get changes(): number {
-    return this.#changes.length;
+    return this.changes.at(-1)?.to ?? this.first;
   }
 
   /** The key that must have signed a checkpoint of that size. */
   at(size: number): NoteVerifier {
-    return this.#changes.findLast(({ index }) => index < size)?.to ?? this.first;
+    return this.changes.findLast(({ index }) => index < size)?.to ?? this.first;
   }
 
   has(key: NoteVerifier): boolean {
@@ -46,9 +43,9 @@ export class LogKeys {
 
   /** The same, and one more change. Whether it is right, is for the caller to have verified. */
   changed(index: number, to: NoteVerifier): LogKeys {
-    const last = this.#changes.at(-1)?.index ?? 0;
+    const last = this.changes.at(-1)?.index ?? 0;
     // Entry 0 is the manifest's.
     if (index <= last) throw malformed(`a change of key at entry ${index} does not come after ${last}`);
-    return new LogKeys(this.first, [...this.#changes, { index, to }]);
+    return new LogKeys(this.first, [...this.changes, { index, to }]);
   }
 }

@@ -6,7 +6,7 @@ import type { ShardHead } from "../ballot/shard-head.ts";
 import { equalBytes } from "../core/bytes.ts";
 import { type ElectionId, type ShardId, shardId, type VoteId, voteIdOf } from "../core/ids.ts";
 import { HASH_SIZE, type Hash } from "../core/sha256.ts";
-import { verifyEvent } from "../evidence/event.ts";
+import { parseEvent, verifyEvent } from "../evidence/event.ts";
 import { checkpointKey, parseSegmentKey } from "../evidence/layout.ts";
 import { type ReferredVote, resolveSegment } from "../evidence/read-segment.ts";
 import { decodeSegmentLines, keyOfSegment, logEntryOf, type Segment } from "../evidence/segment.ts";
@@ -62,6 +62,8 @@ export interface CheckedSegment {
   readonly firstVotes: readonly { readonly index: number; readonly head: ChainHead }[];
   readonly lastVote: { readonly id: VoteId; readonly hash: Hash } | undefined;
   readonly closing: ClosingEntry | undefined;
+  /** Documents of changes of the log's key. By which key they are signed, EvidenceLog knows. */
+  readonly keyChanges: readonly { readonly index: number; readonly note: string }[];
   /** What was counted, and what is wrong with it. */
   readonly findings: Findings;
 }
@@ -159,11 +161,16 @@ function checkEntries(object: string, segment: Segment, eventKey: NoteVerifier |
   // The times before are for EvidenceLog to compare, which has them.
   const start = shardHeads.map((head, shard): ChainHead => ({ ...head, shard: shardId(shard), castAt: 0 }));
   const chain = new SegmentChain(object, start, report);
+  const keyChanges: { index: number; note: string }[] = [];
   const leaves = new Uint8Array(entries.length * HASH_SIZE);
   for (const [offset, entry] of entries.entries()) {
     const index = firstIndex + offset;
     if (entry.type === "vote") chain.accept(index, offset, entry.record, entries.length);
-    if (entry.type === "event") checkEvent(report, { object, index }, entry.note, eventKey);
+    if (entry.type === "event") {
+      report.checked.events++;
+      if (parseEvent(entry.note).kind === "key-change") keyChanges.push({ index, note: entry.note });
+      else checkEvent(report, { object, index }, entry.note, eventKey);
+    }
     if (entry.type === "closing" && !closes(entry, chain.heads)) {
       report.problem({ object, index }, "closes other totals than the records give");
     }
@@ -181,6 +188,7 @@ function checkEntries(object: string, segment: Segment, eventKey: NoteVerifier |
     leaves,
     subtrees: subtreesOf(firstIndex, leaves),
     closing: last?.type === "closing" ? last : undefined,
+    keyChanges,
     findings: report,
   };
   return { checked, records: chain.records };
@@ -245,7 +253,6 @@ function checkEvent(
   note: string,
   eventKey: NoteVerifier | undefined,
 ): void {
-  report.checked.events++;
   if (!eventKey) {
     report.unchecked("who signed the events: give --event-key to demand the key you know");
     return;

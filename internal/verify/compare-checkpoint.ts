@@ -3,7 +3,7 @@ import { messageOf } from "../core/errors.ts";
 import { BLOCK_ENTRIES, firstIndexOf } from "../evidence/layout.ts";
 import type { VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import { openCheckpoint } from "../tlog/checkpoint.ts";
-import type { NoteVerifier } from "../tlog/note-verifier.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
 import { type EvidenceLog, type KnownTree, sameHeads } from "./evidence-log.ts";
 import type { VerificationReport } from "./report.ts";
 
@@ -11,7 +11,7 @@ import type { VerificationReport } from "./report.ts";
 export function verifyNote(
   { note, treeSize, treeRoot }: VoteCheckpoint,
   object: string,
-  log: NoteVerifier,
+  log: LogKeys,
   report: VerificationReport,
 ): boolean {
   try {

@@ -1,14 +1,17 @@
 import { type ChainHead, genesisHeads } from "../ballot/chain.ts";
 import type { ClosingEntry } from "../ballot/entry.ts";
+import { FormatError } from "../ballot/format-error.ts";
 import type { Manifest } from "../ballot/manifest.ts";
 import type { ShardHead } from "../ballot/shard-head.ts";
 import { equalBytes, toHex } from "../core/bytes.ts";
 import { type ElectionId, positionOf, shardId, type TreeSize, treeSize, voteId } from "../core/ids.ts";
 import { HASH_SIZE, type Hash } from "../core/sha256.ts";
+import { acceptKeyChange } from "../evidence/key-change.ts";
 import { manifestKey, type SegmentRange } from "../evidence/layout.ts";
 import type { VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
 import { CompactRange, subtreesOf } from "../tlog/compact-range.ts";
 import { TlogError } from "../tlog/errors.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
 import type { TileFetch } from "../tlog/tile-fetch.ts";
 import { leafHash } from "../tlog/tree.ts";
 import type { CheckedSegment } from "./check-segment.ts";
@@ -34,11 +37,15 @@ export interface EvidencePosition {
   /** The last vote; null before the first, undefined when it is not known. */
   readonly lastVote: VoteCheckpoint["lastVote"] | undefined;
   readonly closing: ClosingEntry | undefined;
+  /** The log's, with the changes up to here. */
+  readonly keys: LogKeys;
 }
 
 export interface EvidenceLogOptions {
   readonly manifest: Manifest;
   readonly manifestHash: Hash;
+  /** The key that the log begins with. */
+  readonly log: LogKeys;
   readonly known: KnownTree | undefined;
   readonly report: VerificationReport;
   /** Where to begin; the log's beginning unless given. */
@@ -54,6 +61,7 @@ export class EvidenceLog {
   closing: ClosingEntry | undefined;
   /** The last vote; null before the first, undefined when it is not known. */
   lastVote: VoteCheckpoint["lastVote"] | undefined = null;
+  #keys: LogKeys;
   readonly #electionId: ElectionId;
   #manifestHash: Hash;
   readonly #known: KnownTree | undefined;
@@ -64,7 +72,8 @@ export class EvidenceLog {
   #tree: CompactRange | undefined = CompactRange.empty();
   #public: PublicTree | undefined;
 
-  constructor({ manifest, manifestHash, known, report, from }: EvidenceLogOptions) {
+  constructor({ manifest, manifestHash, log, known, report, from }: EvidenceLogOptions) {
+    this.#keys = from?.keys ?? log;
     this.#electionId = manifest.electionId;
     this.#manifestHash = manifestHash;
     this.#known = known;
@@ -93,9 +102,14 @@ export class EvidenceLog {
     return this.#heads;
   }
 
+  /** The log's keys, with the changes up to this size. */
+  get keys(): LogKeys {
+    return this.#keys;
+  }
+
   get position(): EvidencePosition {
-    const { lastVote, closing } = this;
-    return { size: this.#size, heads: this.#heads, tree: this.#tree?.clone(), lastVote, closing };
+    const { lastVote, closing, keys } = this;
+    return { size: this.#size, heads: this.#heads, tree: this.#tree?.clone(), lastVote, closing, keys };
   }
 
   /** Takes the next segment, and reports all that is wrong with it. */
@@ -108,6 +122,7 @@ export class EvidenceLog {
     const before = await this.#join(segment, refuse);
     this.#compareTimes(key, segment, before);
     this.#report.add(segment.findings);
+    this.#changeKeys(key, segment);
     const rootAtKnown = this.#append(segment);
     if (this.#tree && !equalBytes(segment.rootAfter, this.#tree.root())) {
       refuse("does not lead to the root it names");
@@ -173,6 +188,17 @@ export class EvidenceLog {
       const { shard, sequence, castAt } = head;
       if (castAt >= (before[shard]?.castAt ?? 0)) continue;
       this.#report.problem({ object, index, shard, sequence }, "cast before the record it follows");
+    }
+  }
+
+  #changeKeys(object: string, { keyChanges }: CheckedSegment): void {
+    for (const { index, note } of keyChanges) {
+      try {
+        this.#keys = acceptKeyChange(this.#keys, note, index);
+      } catch (error) {
+        if (!(error instanceof FormatError || error instanceof TlogError)) throw error;
+        this.#report.problem({ object, index }, error.message);
+      }
     }
   }
 

@@ -8,9 +8,10 @@ import { appendVotes } from "../ballot/chain.ts";
 import { closingEntry } from "../ballot/entry.ts";
 import type { Manifest } from "../ballot/manifest.ts";
 import type { VoteRecord } from "../ballot/record.ts";
-import { toHex, utf8 } from "../core/bytes.ts";
+import { decodeUtf8, toHex, utf8 } from "../core/bytes.ts";
 import { type ElectionId, type VoteId, voteIdOf } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
+import { keyChangeFile, keyChangePath } from "../evidence/key-change.ts";
 import {
   BLOCK_ENTRIES,
   checkpointKey,
@@ -27,6 +28,7 @@ import { type Checkpoint, formatCheckpoint, openCheckpoint } from "../tlog/check
 import { NoteSigner, signNote } from "../tlog/note.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { parseTilePath, tileWidthAt } from "../tlog/tile.ts";
+import { TileReader } from "../tlog/tile-reader.ts";
 import { ObjectCorruptError, type ObjectStore } from "../worm/object-store.ts";
 import type { PublicSource } from "./http-source.ts";
 import { VerificationReport } from "./report.ts";
@@ -67,6 +69,8 @@ export interface TestLogOptions {
   readonly layout?: EvidenceLayout;
   /** How many events come after each commit. */
   readonly events?: number;
+  /** After the first commit the log gets this document, and from then on its checkpoints these signatures. */
+  readonly keyChange?: { readonly note: string; readonly signers: readonly NoteSigner[] };
   /** The first voter votes again, which ShardRouter would have refused. */
   readonly doubleVote?: boolean;
 }
@@ -79,8 +83,10 @@ interface Parts {
   readonly records: readonly (readonly VoteRecord[])[];
 }
 
-const SIGNER = (election: ElectionId) =>
-  NoteSigner.fromSeed(`psephos.test/${election}`, new Uint8Array(32).fill(1));
+/** A log's own key is that of seed 1. */
+export function testLogSigner(election: string, seed = 1): NoteSigner {
+  return NoteSigner.fromSeed(`psephos.test/${election}`, new Uint8Array(32).fill(seed));
+}
 
 export class TestLog {
   readonly electionId: ElectionId;
@@ -106,6 +112,7 @@ export class TestLog {
     open = false,
     layout = "segments",
     events = 0,
+    keyChange,
     doubleVote = false,
   }: TestLogOptions = {}): Promise<TestLog> {
     await using fixture = await AuditFixture.create({ layout });
@@ -113,6 +120,8 @@ export class TestLog {
     const { electionId, manifestHash, manifestBytes } = election;
     const log = await fixture.open();
     const published = new MemoryStore([["manifest.json", manifestBytes]]);
+    let signers: readonly NoteSigner[] = [testLogSigner(electionId)];
+    let changedAt: number | undefined;
 
     const commit = async (entries: readonly SegmentEntry[]): Promise<void> => {
       for (let done = 0; done < entries.length; ) {
@@ -122,7 +131,7 @@ export class TestLog {
       }
     };
     const publish = async ({ head }: Commit): Promise<void> => {
-      const note = sign(electionId, { size: head.treeSize, root: head.root });
+      const note = sign(signers, { size: head.treeSize, root: head.root });
       published.set("checkpoint", utf8(note));
       if (!head.closed && head.treeSize % BLOCK_ENTRIES > 0) return;
       const number = lastBlockOf(head.treeSize);
@@ -144,6 +153,11 @@ export class TestLog {
           .flat()
           .map((record) => ({ type: "vote", record })),
       );
+      if (keyChange && changedAt === undefined) {
+        changedAt = log.head.treeSize;
+        signers = keyChange.signers;
+        await commit([{ type: "event", note: keyChange.note }]);
+      }
       await commit(
         Array.from({ length: events }, (_, n) => documents[n % 2]).filter((event) => event !== undefined),
       );
@@ -153,6 +167,14 @@ export class TestLog {
 
     for await (const key of tiles.list(`${electionId}/`)) {
       published.set(key.slice(electionId.length + 1), (await tiles.get(key)) ?? new Uint8Array());
+    }
+    if (keyChange && changedAt !== undefined) {
+      const { treeSize: size, root } = log.head;
+      const reader = new TileReader({ fetch: async (path) => published.get(path), size, root });
+      const proof = await reader.inclusionProof(changedAt);
+      const checkpoint = decodeUtf8(published.get("checkpoint") ?? new Uint8Array());
+      const file = keyChangeFile({ note: keyChange.note, index: changedAt, proof, checkpoint });
+      published.set(keyChangePath(1), utf8(file));
     }
     const stored = new MemoryStore();
     for await (const key of evidence.list("")) stored.set(key, (await evidence.get(key)) ?? new Uint8Array());
@@ -254,16 +276,21 @@ export class TestLog {
 
   /** A note by the log's own key. */
   sign(head: Omit<Checkpoint, "origin">): Uint8Array {
-    return utf8(sign(this.electionId, head));
+    return utf8(sign([testLogSigner(this.electionId)], head));
   }
 
   /** Verifies the public log, the evidence, and that they agree. */
   async verify(
-    options: { readonly public?: boolean; readonly evidence?: boolean; readonly eventKey?: string } = {},
+    options: {
+      readonly public?: boolean;
+      readonly evidence?: boolean;
+      readonly eventKey?: string;
+      readonly logKey?: string;
+    } = {},
   ) {
     const report = new VerificationReport();
     const { electionId, source } = this;
-    const common = { electionId, report, logKey: this.manifest.logKey };
+    const common = { electionId, report, logKey: options.logKey ?? this.manifest.logKey };
     const log = options.public === false ? undefined : await verifyPublicLog({ ...common, source });
     const known = log && { size: log.checkpoint.size, root: log.checkpoint.root, fetch: source };
     const store = {
@@ -292,9 +319,8 @@ export function flip(at: number, bit = 0) {
   };
 }
 
-function sign(election: ElectionId, head: Omit<Checkpoint, "origin">): string {
-  const signer = SIGNER(election);
-  return signNote(formatCheckpoint({ origin: signer.name, ...head }), [signer]);
+function sign(signers: readonly NoteSigner[], head: Omit<Checkpoint, "origin">): string {
+  return signNote(formatCheckpoint({ origin: signers[0]?.name ?? "", ...head }), signers);
 }
 
 function testEvent(manifest: Manifest, number: number): SegmentEntry {

@@ -7,6 +7,7 @@ import { type Hash, sha256 } from "../core/sha256.ts";
 import { manifestKey } from "../evidence/layout.ts";
 import type { Segment } from "../evidence/segment.ts";
 import type { VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
+import { LogKeys } from "../tlog/log-keys.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { ObjectArchivedError, type ObjectStore } from "../worm/object-store.ts";
 import { checkSegment, type SegmentChecker, type SegmentContent } from "./check-segment.ts";
@@ -22,7 +23,7 @@ export interface VerifyEvidenceOptions {
   readonly store: Pick<ObjectStore, "get" | "list">;
   readonly electionId: ElectionId;
   readonly report: VerificationReport;
-  /** The log's verifier key as the caller knows it; without it, the one the manifest names is used. */
+  /** A verifier key of the log as the caller knows it; without it, the one the manifest names is believed. */
   readonly logKey?: string | undefined;
   /** The verifier key of AuditService's events as the caller knows it; without it, nobody vouches for them. */
   readonly eventKey?: string | undefined;
@@ -88,6 +89,7 @@ export async function verifyEvidence(options: VerifyEvidenceOptions): Promise<Ve
       }),
     survey: await survey(options),
   });
+  demandKey(options.logKey, evidence.keys, manifestKey(manifest.electionId), report);
   return {
     manifest,
     treeSize: evidence.size,
@@ -97,32 +99,44 @@ export async function verifyEvidence(options: VerifyEvidenceOptions): Promise<Ve
   };
 }
 
+/** The key that somebody knows must be the one that the manifest names, or one that a change of key leads to: answers whether. */
+export function demandKey(
+  known: string | undefined,
+  keys: LogKeys,
+  object: string,
+  report: VerificationReport,
+): boolean {
+  if (known === undefined || keys.all.map(String).includes(known)) return true;
+  report.problem({ object }, "names another log key than the one given, and no change of key leads to that");
+  return false;
+}
+
 /** Segments that are on their way from the store while one is checked. */
 const READ_AHEAD = 4;
 
 export interface OpenedManifest {
   readonly manifest: Manifest;
   readonly manifestHash: Hash;
-  readonly log: NoteVerifier;
+  /** The key that the log begins with. */
+  readonly log: LogKeys;
 }
 
 export interface OpenManifestOptions {
   readonly reader: EvidenceReader;
   readonly electionId: ElectionId;
   readonly report: VerificationReport;
-  readonly logKey?: string | undefined;
 }
 
 /** The manifest that an election's evidence begins with; undefined when there is none that can be used. */
 export async function openManifest(options: OpenManifestOptions): Promise<OpenedManifest | undefined> {
-  const { reader, electionId, report, logKey } = options;
+  const { reader, electionId, report } = options;
   const object = manifestKey(electionId);
   try {
     const bytes = await reader.read(object, report);
     if (!bytes) throw new Error("is not there");
     const manifest = parseManifest(bytes);
     if (manifest.electionId !== electionId) throw new Error(`is of the election ${manifest.electionId}`);
-    return { manifest, manifestHash: sha256(bytes), log: NoteVerifier.parse(logKey ?? manifest.logKey) };
+    return { manifest, manifestHash: sha256(bytes), log: new LogKeys(NoteVerifier.parse(manifest.logKey)) };
   } catch (error) {
     if (!(error instanceof ObjectArchivedError)) report.problem({ object }, faultOf(error));
     return undefined;

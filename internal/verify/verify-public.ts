@@ -1,16 +1,20 @@
 import type { ClosingEntry } from "../ballot/entry.ts";
 import { type Manifest, parseManifest } from "../ballot/manifest.ts";
-import { equalBytes } from "../core/bytes.ts";
+import { decodeUtf8, equalBytes } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
 import type { ElectionId } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
+import { keyChangePath, readKeyChanges } from "../evidence/key-change.ts";
 import { BLOCK_ENTRIES } from "../evidence/layout.ts";
 import { type Checkpoint, openCheckpoint } from "../tlog/checkpoint.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { verifyConsistency } from "../tlog/proof.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
-import { type PublicSource, SourceGoneError } from "./http-source.ts";
+import { parseTlogProof } from "../tlog/tlog-proof.ts";
+import { type PublicSource, SourceError, SourceGoneError } from "./http-source.ts";
 import type { VerificationReport } from "./report.ts";
+import { demandKey } from "./verify-evidence.ts";
 import { type VerifiedTree, verifyTree } from "./verify-tree.ts";
 
 export interface VerifyPublicOptions {
@@ -18,7 +22,7 @@ export interface VerifyPublicOptions {
   /** The election that the log must be of. */
   readonly electionId: ElectionId;
   readonly report: VerificationReport;
-  /** The log's verifier key as the caller knows it; without it, the one the manifest names is used. */
+  /** A verifier key of the log as the caller knows it; without it, the one the manifest names is believed. */
   readonly logKey?: string | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -35,7 +39,7 @@ export interface VerifiedLog {
 export interface SignedLog {
   readonly manifest: Manifest;
   readonly manifestHash: Hash;
-  readonly log: NoteVerifier;
+  readonly log: LogKeys;
   readonly checkpoint: Checkpoint;
 }
 
@@ -49,6 +53,7 @@ export async function verifyPublicLog(options: VerifyPublicOptions): Promise<Ver
   const signed = await openPublicLog(options);
   if (!signed) return undefined;
   const tree = await verifyTree({ ...options, ...signed });
+  await verifyKeyChanges(options, signed);
   await verifyNumbered(options, signed, tree);
   const { manifest, manifestHash, checkpoint } = signed;
   return { manifest, manifestHash, checkpoint, closing: tree.closing };
@@ -57,18 +62,14 @@ export async function verifyPublicLog(options: VerifyPublicOptions): Promise<Ver
 /** The newest signed checkpoint and the manifest that the log began with. */
 export async function openPublicLog(options: VerifyPublicOptions): Promise<SignedLog | undefined> {
   const { source, electionId, report, logKey } = options;
-  const [manifestBytes, note] = await Promise.all([source("manifest.json"), source("checkpoint")]);
+  const manifestBytes = await source("manifest.json");
   if (!manifestBytes) report.problem({ object: "manifest.json" }, "is not there");
+  const manifest = manifestBytes && openManifest(manifestBytes, report);
+  const log = manifest && (await openKeys(manifest, options));
+  // After the changes of key, so that it is no older than they are.
+  const note = await source("checkpoint");
   if (!note) report.problem({ object: "checkpoint" }, "is not there");
-  if (!manifestBytes || !note) return undefined;
-
-  let manifest: Manifest;
-  try {
-    manifest = parseManifest(manifestBytes);
-  } catch (error) {
-    report.problem({ object: "manifest.json" }, messageOf(error));
-    return undefined;
-  }
+  if (!manifestBytes || !manifest || !log || !note) return undefined;
   if (manifest.electionId !== electionId) {
     report.problem({ object: "manifest.json" }, `is of the election ${manifest.electionId}`);
     return undefined;
@@ -77,11 +78,9 @@ export async function openPublicLog(options: VerifyPublicOptions): Promise<Signe
     report.unchecked(
       "the log's key is the one its own manifest names: give --log-key to demand the one you know",
     );
-  } else if (logKey !== manifest.logKey) {
-    report.problem({ object: "manifest.json" }, "names another log key than the one given");
   }
+  if (!demandKey(logKey, log, "manifest.json", report)) return undefined;
   try {
-    const log = NoteVerifier.parse(logKey ?? manifest.logKey);
     const { checkpoint } = openCheckpoint({ note, log });
     report.checked.notes++;
     if (checkpoint.size === 0)
@@ -90,6 +89,51 @@ export async function openPublicLog(options: VerifyPublicOptions): Promise<Signe
   } catch (error) {
     report.problem({ object: "checkpoint" }, messageOf(error));
     return undefined;
+  }
+}
+
+function openManifest(bytes: Uint8Array, report: VerificationReport): Manifest | undefined {
+  try {
+    return parseManifest(bytes);
+  } catch (error) {
+    report.problem({ object: "manifest.json" }, messageOf(error));
+    return undefined;
+  }
+}
+
+/** The keys that the manifest's leads to. */
+async function openKeys(
+  { logKey }: Manifest,
+  { source, report }: VerifyPublicOptions,
+): Promise<LogKeys | undefined> {
+  try {
+    return await readKeyChanges(NoteVerifier.parse(logKey), source);
+  } catch (error) {
+    if (error instanceof SourceError) throw error;
+    report.problem({ object: "key-changes" }, messageOf(error));
+    return undefined;
+  }
+}
+
+/** The checkpoint in the file of a change, which shows that the log has it, is a signed state like any other. */
+async function verifyKeyChanges(
+  { source, report }: VerifyPublicOptions,
+  { checkpoint, log }: SignedLog,
+): Promise<void> {
+  const reader = new TileReader({ fetch: source, ...checkpoint });
+  for (let number = 1; number <= log.changes.length; number++) {
+    const object = keyChangePath(number);
+    try {
+      const file = await source(object);
+      if (!file) throw new Error("is not there any more");
+      const { checkpoint: note } = parseTlogProof(decodeUtf8(file));
+      const shown = openCheckpoint({ note, log }).checkpoint;
+      report.checked.notes++;
+      if (shown.size <= checkpoint.size) await verifyExtends(reader, shown);
+      else report.unchecked(`${object}, which is newer than the checkpoint`);
+    } catch (error) {
+      report.problem({ object }, messageOf(error));
+    }
   }
 }
 

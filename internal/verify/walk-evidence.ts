@@ -4,7 +4,7 @@ import { readAhead } from "../core/read-ahead.ts";
 import type { Hash } from "../core/sha256.ts";
 import { checkpointKey, parseSegmentKey } from "../evidence/layout.ts";
 import { parseVoteCheckpoint, type VoteCheckpoint } from "../evidence/vote-checkpoint.ts";
-import type { NoteVerifier } from "../tlog/note-verifier.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
 import { ObjectArchivedError, type ObjectStore } from "../worm/object-store.ts";
 import type { SegmentChecker, SegmentFindings } from "./check-segment.ts";
 import { compareCheckpoint, verifyNote, withoutCheckpoint } from "./compare-checkpoint.ts";
@@ -23,7 +23,8 @@ export interface WalkEvidenceOptions<Content> {
   readonly electionId: ElectionId;
   readonly manifest: Manifest;
   readonly manifestHash: Hash;
-  readonly log: NoteVerifier;
+  /** The keys up to where it begins. */
+  readonly log: LogKeys;
   readonly report: VerificationReport;
   /** What there is. */
   readonly survey: Survey;
@@ -192,7 +193,7 @@ async function joinSegment<Content>(
 
 async function finishBlock<Content>(block: Block<Content>, evidence: EvidenceLog): Promise<void> {
   const { options, listed, number, isLast, object, checkpoint, votes, report: own } = block;
-  const { report, log, known, onBlock } = options;
+  const { report, known, onBlock } = options;
   report.add(own.take());
   for (const { key } of checkpoint?.segments ?? []) {
     if (listed.segments.includes(key)) continue;
@@ -201,7 +202,7 @@ async function finishBlock<Content>(block: Block<Content>, evidence: EvidenceLog
   }
   votes.listUnreferenced({ finished: listed.hasCheckpoint || !isLast });
   if (checkpoint) {
-    verifyNote(checkpoint, object, log, report);
+    verifyNote(checkpoint, object, evidence.keys, report);
     compareCheckpoint(checkpoint, object, evidence, report);
     await onBlock?.(checkpoint, evidence.position);
   } else if (!listed.hasCheckpoint) {

@@ -4,7 +4,7 @@ import { checkpointKey, firstIndexOf } from "../../evidence/layout.ts";
 import type { VoteCheckpoint } from "../../evidence/vote-checkpoint.ts";
 import type { CompactRange } from "../../tlog/compact-range.ts";
 import { TlogError } from "../../tlog/errors.ts";
-import type { NoteVerifier } from "../../tlog/note-verifier.ts";
+import type { LogKeys } from "../../tlog/log-keys.ts";
 import { verifyNote } from "../../verify/compare-checkpoint.ts";
 import type { EvidencePosition, KnownTree } from "../../verify/evidence-log.ts";
 import type { EvidenceReader } from "../../verify/evidence-reader.ts";
@@ -16,7 +16,8 @@ import { readCheckpoint } from "../../verify/walk-evidence.ts";
 export interface PositionBeforeOptions {
   readonly electionId: ElectionId;
   readonly reader: EvidenceReader;
-  readonly log: NoteVerifier;
+  /** The log's keys, as far as they are known. */
+  readonly log: LogKeys;
   readonly report: VerificationReport;
   readonly known: KnownTree | undefined;
 }
@@ -42,6 +43,7 @@ export async function positionBefore(
     tree: await treeBefore(size, signed, object, options),
     lastVote: signed?.lastVote,
     closing: undefined,
+    keys: log,
   };
 }
 

@@ -8,6 +8,8 @@ import { fromHex, toHex } from "../../core/bytes.ts";
 import { sequence, shardId, treeSize, voteId } from "../../core/ids.ts";
 import { asHash } from "../../core/sha256.ts";
 import { CompactRange } from "../../tlog/compact-range.ts";
+import { LogKeys } from "../../tlog/log-keys.ts";
+import { NoteVerifier } from "../../tlog/note-verifier.ts";
 import type { EvidencePosition } from "../../verify/evidence-log.ts";
 import type { Findings } from "../../verify/report.ts";
 import { UsageError } from "../exit-code.ts";
@@ -78,6 +80,10 @@ const stateJson = z.strictObject({
       .or(z.literal("none"))
       .nullable(),
     closing: z.string().nullable(),
+    keys: z.strictObject({
+      first: z.string(),
+      changes: z.array(z.strictObject({ index: count, to: z.string() })),
+    }),
   }),
   findings: z.strictObject({
     checked: z.strictObject({
@@ -113,7 +119,7 @@ const stateJson = z.strictObject({
 export async function saveState(folder: string, state: AuditState): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const { position, findings, ...rest } = state;
-  const { heads, tree, lastVote, closing } = position;
+  const { heads, tree, lastVote, closing, keys } = position;
   const text = JSON.stringify({
     format: FORMAT,
     ...rest,
@@ -126,6 +132,10 @@ export async function saveState(folder: string, state: AuditState): Promise<void
       last_vote:
         lastVote === null ? "none" : lastVote ? { id: lastVote.id, hash: toHex(lastVote.hash) } : null,
       closing: closing ? toHex(encodeEntry(closing)) : null,
+      keys: {
+        first: String(keys.first),
+        changes: keys.changes.map(({ index, to }) => ({ index, to: String(to) })),
+      },
     },
     findings,
   });
@@ -165,7 +175,7 @@ export async function loadState(folder: string, subject: AuditSubject): Promise<
 }
 
 function stateOf({ position, ...rest }: z.output<typeof stateJson>): AuditState {
-  const { size, heads, tree, last_vote: lastVote, closing } = position;
+  const { size, heads, tree, last_vote: lastVote, closing, keys } = position;
   return {
     ...rest,
     position: {
@@ -180,6 +190,10 @@ function stateOf({ position, ...rest }: z.output<typeof stateJson>): AuditState 
       lastVote:
         lastVote === "none" ? null : lastVote ? { id: voteId(lastVote.id), hash: lastVote.hash } : undefined,
       closing: closing === null ? undefined : closingOf(closing),
+      keys: new LogKeys(
+        NoteVerifier.parse(keys.first),
+        keys.changes.map(({ index, to }) => ({ index, to: NoteVerifier.parse(to) })),
+      ),
     },
   };
 }

@@ -1,15 +1,22 @@
 import { join } from "node:path";
 import { toHex } from "../../core/bytes.ts";
 import type { ElectionId } from "../../core/ids.ts";
-import { blockSegmentsPrefix, checkpointNumberOf, parseSegmentKey } from "../../evidence/layout.ts";
+import {
+  blockSegmentsPrefix,
+  checkpointNumberOf,
+  manifestKey,
+  parseSegmentKey,
+} from "../../evidence/layout.ts";
 import type { VoteCheckpoint } from "../../evidence/vote-checkpoint.ts";
+import { LogKeys } from "../../tlog/log-keys.ts";
+import { NoteVerifier } from "../../tlog/note-verifier.ts";
 import type { SegmentChecker } from "../../verify/check-segment.ts";
 import type { EvidenceLog, EvidencePosition } from "../../verify/evidence-log.ts";
 import { EvidenceReader, type ExpectedLock } from "../../verify/evidence-reader.ts";
 import type { PublicSource } from "../../verify/http-source.ts";
 import { type Survey, type SurveyOptions, survey } from "../../verify/list-blocks.ts";
 import { VerificationReport } from "../../verify/report.ts";
-import { type OpenedManifest, openManifest } from "../../verify/verify-evidence.ts";
+import { demandKey, type OpenedManifest, openManifest } from "../../verify/verify-evidence.ts";
 import { openPublicLog, type SignedLog } from "../../verify/verify-public.ts";
 import { walkEvidence } from "../../verify/walk-evidence.ts";
 import type { ObjectStore } from "../../worm/object-store.ts";
@@ -93,7 +100,8 @@ export async function runAudit(options: AuditOptions): Promise<Audit> {
   if (state) report.add(state.findings);
   const resumed = state && { times: state.resumed + 1, checkpoint: state.checkpoint };
   const known = signed && { size: signed.checkpoint.size, root: signed.checkpoint.root, fetch: source };
-  const anchor = { ...opened, electionId, reader, report: around, known };
+  const log = signed?.log ?? new LogKeys(NoteVerifier.parse(options.logKey ?? opened.manifest.logKey));
+  const anchor = { ...opened, log, electionId, reader, report: around, known };
   const from = state ? state.position : await positionBefore(range.first, anchor);
   const voters = ledgerOf(options, opened, found, state);
 
@@ -113,6 +121,8 @@ export async function runAudit(options: AuditOptions): Promise<Audit> {
   await voters?.finish(async (place, problem) => {
     report.problem({ object: await segmentWith(options, place.index), ...place }, problem);
   });
+  // Those of a part of the log were taken from elsewhere.
+  if (range.first === 1) demandKey(options.logKey, evidence.keys, manifestKey(electionId), report);
   await removeState(stateFolder);
   around.add(report);
   return {
@@ -137,7 +147,7 @@ async function openBoth(options: AuditOptions, reader: EvidenceReader, report: V
       "the log's key is the one its own manifest names: give --log-key to demand the one you know",
     );
   }
-  const opened = await openManifest({ reader, electionId, report, logKey });
+  const opened = await openManifest({ reader, electionId, report });
   if (!opened)
     report.unchecked("all of the evidence but its manifest, without which nothing can be verified");
   return { opened, signed };

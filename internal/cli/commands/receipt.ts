@@ -6,7 +6,6 @@ import { messageOf } from "../../core/errors.ts";
 import { type ElectionId, positionOf, voteId } from "../../core/ids.ts";
 import { findEntry } from "../../receipt/find-entry.ts";
 import { verifyReceipt } from "../../receipt/receipt.ts";
-import { NoteVerifier } from "../../tlog/note-verifier.ts";
 import { TileReader } from "../../tlog/tile-reader.ts";
 import { formatTlogProof } from "../../tlog/tlog-proof.ts";
 import { httpSource, type PublicSource } from "../../verify/http-source.ts";
@@ -60,7 +59,7 @@ async function makeReceipt(
 ): Promise<string> {
   const published = await readPublished(source, electionId, logKey);
   if (!published) throw new UnreachableError(`nothing of ${electionId} is published yet: try again soon`);
-  const { manifest, checkpoint, note } = published;
+  const { manifest, log, checkpoint, note } = published;
   const reader = new TileReader({ fetch: source, ...checkpoint });
   const found = await findEntry(reader, positionOf(voteId(vote), manifest.shards));
   if (!found) {
@@ -74,6 +73,6 @@ async function makeReceipt(
   const proof = await reader.inclusionProof(index);
   const receipt = formatTlogProof({ extra, index, proof, checkpoint: decodeUtf8(note) });
   // As whoever gets it will do.
-  verifyReceipt({ receipt, log: NoteVerifier.parse(logKey ?? manifest.logKey) });
+  verifyReceipt({ receipt, log });
   return receipt;
 }

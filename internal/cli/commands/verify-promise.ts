@@ -20,6 +20,7 @@ import { parseLogKey, parseUrl } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
 import { CheckFailedError, ExitCode, UnreachableError } from "../exit-code.ts";
 import { bar } from "../progress-bar.ts";
+import { readLogKeys } from "../published.ts";
 import { formatCount, formatTime } from "../terminal.ts";
 import { readManifestFile, readPolicyFile, readVoterFile } from "../voter-file.ts";
 
@@ -42,7 +43,7 @@ export function verifyPromiseCommand(verify: Command, { run, terminal, stopSigna
     .argument("<file>", "a .promise file, as cast writes it")
     .option("--public <url>", "the public endpoint; the profile's unless given", parseUrl)
     .option("--manifest <file>", "the election's manifest; the published one unless given")
-    .option("--log-key <key>", "demand this verifier key instead of the one the manifest names", parseLogKey)
+    .option("--log-key <key>", "a verifier key of the log, from somebody you trust", parseLogKey)
     .option("--policy <file>", "the witnesses whose clocks you believe (c2sp.org/tlog-policy)")
     .addHelpText("after", EXIT_STATUS)
     .action((file: string, _: unknown, command: Command) =>
@@ -59,7 +60,7 @@ export function verifyPromiseCommand(verify: Command, { run, terminal, stopSigna
         const verified = verifyWithManifest(promise, manifest);
         // Before the checkpoint is read: what comes into the log between the two is not late.
         const nowMicros = Date.now() * 1000;
-        const opened = await publishedCheckpoint(source, options.logKey ?? manifest.logKey, policy);
+        const opened = await publishedCheckpoint(source, manifest, options.logKey, policy);
         const { update, end } = bar(terminal, "reading the whole log", stopSignal());
         const fate = await judgePromise({
           promise: verified,
@@ -104,13 +105,15 @@ function verifyWithManifest(promise: VotePromise, manifest: Manifest): VerifiedP
 
 async function publishedCheckpoint(
   source: PublicSource,
-  logKey: string,
+  manifest: Manifest,
+  logKey: string | undefined,
   policy: WitnessPolicy | undefined,
 ): Promise<OpenedCheckpoint> {
+  const log = await readLogKeys(manifest, source, logKey);
   const note = await source("checkpoint");
   if (!note) throw new UnreachableError("the log has published no checkpoint");
   const witnesses = policy?.witnesses.map(({ verifier }) => verifier) ?? [];
-  return openCheckpoint({ note, log: NoteVerifier.parse(logKey), witnesses });
+  return openCheckpoint({ note, log, witnesses });
 }
 
 interface Judged {

@@ -1,7 +1,9 @@
 import type { Command } from "commander";
 import { toHex } from "../../core/bytes.ts";
 import { voteIdOf } from "../../core/ids.ts";
+import { followKeyChange } from "../../evidence/key-change.ts";
 import { MAX_RECEIPT_BYTES, type VerifiedReceipt, verifyReceipt } from "../../receipt/receipt.ts";
+import { LogKeys } from "../../tlog/log-keys.ts";
 import { NoteVerifier } from "../../tlog/note-verifier.ts";
 import type { WitnessPolicy } from "../../tlog/witness-policy.ts";
 import { parseLogKey } from "../arguments.ts";
@@ -13,6 +15,7 @@ import { readManifestFile, readPolicyFile, readVoterFile } from "../voter-file.t
 interface VerifyReceiptCommandOptions {
   readonly logKey?: string;
   readonly manifest?: string;
+  readonly keyChanges?: readonly string[];
   readonly policy?: string;
 }
 
@@ -28,6 +31,10 @@ export function verifyReceiptCommand(verify: Command, { run }: Cli): void {
       "the election's manifest, which names the log's key and tells the vote's number",
     )
     .option(
+      "--key-changes <file...>",
+      "the log's changes of key up to the receipt, in order: the public log has them as key-changes/0000000001 …",
+    )
+    .option(
       "--policy <file>",
       "also demand the witnesses' cosignatures that this policy asks for (c2sp.org/tlog-policy)",
     )
@@ -40,7 +47,10 @@ export function verifyReceiptCommand(verify: Command, { run }: Cli): void {
         const key = options.logKey ?? manifest?.logKey;
         if (key === undefined)
           throw new UsageError("name the log's key with --log-key, or a --manifest that does");
-        const log = NoteVerifier.parse(key);
+        let log = new LogKeys(NoteVerifier.parse(key));
+        for (const change of options.keyChanges ?? []) {
+          log = followKeyChange(log, await readVoterFile(change, MAX_RECEIPT_BYTES));
+        }
         const policy = await readPolicyFile(options.policy);
         const receipt = verifyReceipt({
           receipt: await readVoterFile(file, MAX_RECEIPT_BYTES),

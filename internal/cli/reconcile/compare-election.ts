@@ -68,7 +68,7 @@ export async function compareElection(
   if (!stream) report.unchecked("the stream, which --nats names");
   // Where there is no manifest, verifying the evidence says so.
   const reader = new EvidenceReader({ store });
-  const opened = await openManifest({ reader, electionId, report: new VerificationReport(), logKey });
+  const opened = await openManifest({ reader, electionId, report: new VerificationReport() });
   // A public log that cannot be read is a problem in the report. Then nothing is repaired.
   const size = source ? (signed?.checkpoint.size ?? 0) : Number.POSITIVE_INFINITY;
   const repair = opened && beginRepair?.(opened, size);
