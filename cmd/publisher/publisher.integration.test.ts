@@ -14,8 +14,11 @@ import { tether } from "../../deploy/local/reaper.ts";
 import { NODE_FLAGS } from "../../deploy/local/service-process.ts";
 import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
 import { DigestService } from "../../gen/ts/psephos/digest/v1/digest_pb.js";
+import { encodeEntry } from "../../internal/ballot/entry.ts";
 import { grpcTls, type TlsFiles } from "../../internal/config/fields.ts";
 import { type ElectionId, electionId } from "../../internal/core/ids.ts";
+import { eventEntry } from "../../internal/evidence/event.ts";
+import { followKeyChange } from "../../internal/evidence/key-change.ts";
 import { waitForHealthy } from "../../internal/grpc/health-client.ts";
 import { createGrpcTransport } from "../../internal/grpc/transport.ts";
 import type { OfferedHead } from "../../internal/publisher/log-publisher.ts";
@@ -23,6 +26,10 @@ import { SigningKey } from "../../internal/publisher/signing-key.ts";
 import { TestElection } from "../../internal/publisher/test-election.ts";
 import { Outsider } from "../../internal/publisher/test-outsider.ts";
 import { createLogger } from "../../internal/telemetry/logger.ts";
+import { openCheckpoint } from "../../internal/tlog/checkpoint.ts";
+import { LogKeys } from "../../internal/tlog/log-keys.ts";
+import { parseNote } from "../../internal/tlog/note.ts";
+import { NoteVerifier } from "../../internal/tlog/note-verifier.ts";
 import { DirectoryStore } from "../../internal/worm/directory-store.ts";
 import { putAll } from "../../internal/worm/put-all.ts";
 
@@ -230,6 +237,41 @@ test("lets anybody in the mesh watch over gRPC, and proves what was asked", asyn
   await expect(reader.watch({ electionId: "other" })[Symbol.asyncIterator]().next()).rejects.toMatchObject({
     kind: "not-found",
   });
+});
+
+test("takes a log from its key to the next one, and refuses it with the wrong one", async () => {
+  const [next, nextFile] = [join(folder, "next.key"), { next_key_file: join(folder, "next.key") }];
+  const nextKey = await SigningKey.generate(next);
+  const log = newElection();
+  const electionId = log.id;
+  const auditor = await ca.identity("service/audit-service");
+  {
+    await using publisher = await (await PublisherProcess.start(nextFile)).healthy();
+    await using audit = publisher.client(auditor);
+    const { keyChange } = await audit.submitHead(await request(log.grow(300)));
+    log.append(encodeEntry(eventEntry(keyChange)));
+    const answer = await audit.submitHead(await request(log.grow(310)));
+    expect(answer.keyChange).toBe("");
+    const response = await fetch(`${publisher.http}/${electionId}/key-changes/0000000001`);
+    expect(response.headers.get("content-type")).toBe("text/plain; charset=utf-8");
+    const keys = followKeyChange(
+      new LogKeys(NoteVerifier.parse(log.logKey)),
+      new Uint8Array(await response.arrayBuffer()),
+    );
+    openCheckpoint({ note: answer.note, log: keys });
+    const { verifierKey } = await audit.getLogKey({ electionId });
+    expect(verifierKey).toBe(nextKey.signerFor(TRUST_DOMAIN, electionId).verifierKey);
+  }
+  {
+    await using publisher = await (await PublisherProcess.start()).healthy();
+    await using audit = publisher.client(auditor);
+    const refused = audit.submitHead(await request(log.grow(320)));
+    await expect(refused).rejects.toMatchObject({ kind: "unavailable", reason: "KEY_MISSING" });
+  }
+  await using publisher = await (await PublisherProcess.start({ key_file: next })).healthy();
+  await using audit = publisher.client(auditor);
+  const { note } = await audit.submitHead(await request(log));
+  expect(parseNote(note).signatures).toHaveLength(1);
 });
 
 test("lets nobody but AuditService submit, and everybody read", async () => {
