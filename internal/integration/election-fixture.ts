@@ -22,6 +22,7 @@ import { grpcTls } from "../config/fields.ts";
 import { toHex } from "../core/bytes.ts";
 import { ServiceError } from "../core/errors.ts";
 import { type ElectionId, electionId, voteIdOf } from "../core/ids.ts";
+import { readKeyChanges } from "../evidence/key-change.ts";
 import { checkpointKey, checkpointNumberOf, parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
 import { readSegment } from "../evidence/read-segment.ts";
 import { createGrpcTransport } from "../grpc/transport.ts";
@@ -258,9 +259,9 @@ export class TestElection {
 
   /** The size of the newest signed checkpoint that the public sees; 0 while there is none. */
   async publishedSize(): Promise<number> {
+    const log = await readKeyChanges(NoteVerifier.parse(this.manifest.logKey), this.source);
     const note = await this.source("checkpoint");
-    if (!note) return 0;
-    return openCheckpoint({ note, log: NoteVerifier.parse(this.manifest.logKey) }).checkpoint.size;
+    return note ? openCheckpoint({ note, log }).checkpoint.size : 0;
   }
 
   /**
