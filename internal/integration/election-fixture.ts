@@ -14,6 +14,7 @@ import { ElectionService } from "../../gen/ts/psephos/vote/v1/election_pb.js";
 import { VoteService } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
 import { EventKey } from "../audit/event-key.ts";
 import { encodeManifest, type Manifest } from "../ballot/manifest.ts";
+import { nameOfKey, promiseKeyName } from "../ballot/manifest-json.ts";
 import { ChoiceOpener } from "../ballot/opening.ts";
 import { generateTallyKeyPair } from "../ballot/tally-key.ts";
 import { combineTallyShares, splitTallyKey, type TallyShare } from "../ballot/trustees.ts";
@@ -26,9 +27,10 @@ import { readKeyChanges } from "../evidence/key-change.ts";
 import { checkpointKey, checkpointNumberOf, parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
 import { readSegment } from "../evidence/read-segment.ts";
 import { createGrpcTransport } from "../grpc/transport.ts";
+import { parsePromise, verifyPromise } from "../receipt/promise.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { openCheckpoint } from "../tlog/checkpoint.ts";
-import { NoteVerifier } from "../tlog/note-verifier.ts";
+import { ALGORITHM_ED25519, NoteVerifier, verifierKey } from "../tlog/note-verifier.ts";
 import { httpSource, type PublicSource } from "../verify/http-source.ts";
 import { VerificationReport } from "../verify/report.ts";
 import { verifyEvidence } from "../verify/verify-evidence.ts";
@@ -114,12 +116,15 @@ export class TestStack implements AsyncDisposable {
     return createClient(service, this.#resources.use(transport));
   }
 
-  /** Creates an election, open and with three choices unless said otherwise. Its trustees are in this process. */
+  /** Creates an election, open, promised and with three choices unless said otherwise. Its trustees are in this process. */
   async createElection(id: string, changes: Partial<Manifest> = {}): Promise<TestElection> {
     const operator = "operator/test";
     const electionIdOf = electionId(id);
     const digests = await this.client(DigestService, operator);
-    const { verifierKey } = await digests.getLogKey({ electionId: id });
+    const { verifierKey: logKey } = await digests.getLogKey({ electionId: id });
+    const elections = await this.client(ElectionService, operator);
+    const { publicKey } = await elections.getPromiseKey({});
+    const promiseKey = verifierKey(promiseKeyName(nameOfKey(logKey)), ALGORITHM_ED25519, publicKey);
     const keyPair = generateTallyKeyPair();
     const manifest: Manifest = {
       electionId: electionIdOf,
@@ -131,12 +136,12 @@ export class TestStack implements AsyncDisposable {
       closesAt: null,
       tallyKey: keyPair.publicKey,
       trustees: { shares: 3, threshold: 2 },
-      logKey: verifierKey,
+      logKey,
+      promises: { key: promiseKey, delaySeconds: 60 },
       ...changes,
     };
     const { trustees } = manifest;
     const shares = await splitTallyKey({ electionId: electionIdOf, keyPair, trustees });
-    const elections = await this.client(ElectionService, operator);
     await elections.createElection({ manifest: encodeManifest(manifest) });
     const evidence = this.#resources.use(await openEvidenceStore(this.stack.evidence.config));
     return new TestElection({ stack: this, manifest, shares, elections, evidence });
@@ -306,6 +311,10 @@ export class TestElection {
       revision,
     ]);
     expect(sealed.sort(byVoteId)).toEqual(acknowledged.sort(byVoteId));
+    // And so every promise was kept.
+    const promiseKey = NoteVerifier.parse(manifest.promises?.key ?? "");
+    for (const file of ledger.promises) verifyPromise({ promise: parsePromise(file), key: promiseKey });
+    expect(ledger.promises.length > 0).toBe(ledger.size > 0);
     expect(this.#stack.crashes).toEqual([]);
     return { log, evidence };
   }

@@ -5,10 +5,13 @@ import type {
   CastVoteResponse,
   CastVotesRequestSchema,
   CastVotesResponse,
+  VotePromise,
   VoteService,
 } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
-import { toHex } from "../core/bytes.ts";
+import { decodeEntry } from "../ballot/entry.ts";
+import { decodeUtf8, equalBytes, toHex } from "../core/bytes.ts";
 import { type VoteId, voteId } from "../core/ids.ts";
+import { promiseFile } from "../receipt/promise.ts";
 
 type Vote = MessageInitShape<typeof CastVoteRequestSchema>;
 
@@ -27,6 +30,14 @@ export type CastingClient = Pick<Client<typeof VoteService>, "castVote" | "castV
 export class Ledger {
   /** By voter and request: however often a request is repeated, it is one vote. */
   readonly #votes = new Map<string, AcknowledgedVote>();
+
+  /** A promise of each batch that was promised, by its statement. Of the others' signatures there is nothing new to check. */
+  readonly #promises = new Map<string, string>();
+
+  /** Promises as files, one of each batch. */
+  get promises(): readonly string[] {
+    return [...this.#promises.values()];
+  }
 
   get size(): number {
     return this.#votes.size;
@@ -95,5 +106,16 @@ export class Ledger {
       throw new Error(`one request, two answers: ${JSON.stringify([known, vote])}`);
     }
     this.#votes.set(key, vote);
+    if (answer.promise) this.#keepPromise(answer, answer.promise);
+  }
+
+  /** What is promised is the very vote. That it is in the log then is for whoever compares the log with the ledger. */
+  #keepPromise({ recordHash }: CastVoteResponse, promise: VotePromise): void {
+    const entry = decodeEntry(promise.entry);
+    if (entry.type !== "vote" || !equalBytes(entry.recordHash, recordHash)) {
+      throw new Error("another vote is promised than was recorded");
+    }
+    const statement = decodeUtf8(promise.statement);
+    if (!this.#promises.has(statement)) this.#promises.set(statement, promiseFile(promise));
   }
 }

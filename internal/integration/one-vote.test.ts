@@ -36,6 +36,12 @@ async function attempt(
   return { recorded, refused };
 }
 
+/** A repetition is promised again, and is the same in everything else. */
+function withoutPromise(answer: CastVoteResponse | undefined) {
+  if (!answer?.promise) throw new Error("it is not recorded and promised");
+  return { ...answer, promise: undefined };
+}
+
 test("of 200 concurrent attempts by one voter, one is recorded", async () => {
   const election = await stack.createElection("one-vote");
   const { recorded, refused } = await attempt(election, (index) => `attempt ${index}`);
@@ -52,7 +58,7 @@ test("200 concurrent repetitions of one request are one vote with one answer", a
   const { recorded, refused } = await attempt(election, () => "the same");
   expect(refused).toEqual([]);
   expect(recorded).toHaveLength(ATTEMPTS);
-  for (const answer of recorded) expect(answer).toEqual(recorded[0]);
+  for (const answer of recorded) expect(withoutPromise(answer)).toEqual(withoutPromise(recorded[0]));
   await election.drain();
   await election.expectExactly();
 });
@@ -93,7 +99,7 @@ test("last-counts keeps every revision and counts the last", async () => {
     const vote = voteOf(election, { voterId, choiceId, requestId: `for ${choiceId}` });
     const answer = await client.castVote(vote);
     revisions.push(answer.revision);
-    expect(await client.castVote(vote)).toEqual(answer);
+    expect(withoutPromise(await client.castVote(vote))).toEqual(withoutPromise(answer));
   }
   expect(revisions).toEqual([1, 2, 3]);
   expect(election.ledger.counts(["ada", "bob", "eve"])).toEqual([0, 1, 0]);
