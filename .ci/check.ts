@@ -32,6 +32,7 @@ interface Check {
 const QUICK: readonly Check[] = [
   program("format and lint", "biome", "ci", "--colors=off", "."),
   program("types", "tsc", "-p", "tsconfig.json"),
+  program("types of the page", "tsc", "-p", "internal/page/tsconfig.json"),
   program("contracts lint", "buf", "lint"),
   program("contracts format", "buf", "format", "proto", "--diff", "--exit-code"),
   // Against the image of the contracts that was last accepted (`npm run accept-contracts`) and is committed beside this

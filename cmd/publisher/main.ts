@@ -38,6 +38,7 @@ async function start(context: ServiceContext<PublisherConfig>): Promise<AsyncDis
       source: new DirectoryStore({ directory: config.tiles.directory }),
       stateDirectory: config.state_directory,
       publicDirectory: config.public_directory,
+      pageDirectory: config.page_directory,
       logger,
       metrics: counters,
       statements: { maximumDelayS: config.maximum_delay_s, eventKey: config.event_key },

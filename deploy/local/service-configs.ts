@@ -5,6 +5,7 @@ import type { publisherConfig } from "../../internal/publisher/config.ts";
 import type { shardRouterConfig } from "../../internal/shard/config.ts";
 import type { voteServiceConfig } from "../../internal/vote/config.ts";
 import type { TlsFiles } from "./dev-ca.ts";
+import { findPage } from "./page.ts";
 import type { LocalServers } from "./servers.ts";
 import type { StackAddresses } from "./stack-addresses.ts";
 import type { StackFolders } from "./stack-folders.ts";
@@ -76,6 +77,7 @@ export async function serviceConfigs({
       key_file: folders.signingKeyFile,
       state_directory: folders.publisherState,
       public_directory: folders.public,
+      page_directory: await findPage(),
       tiles: { directory: folders.tiles },
     },
     "vote-service": {

@@ -10,11 +10,16 @@ export async function readAtMost(
 ): Promise<Uint8Array | undefined> {
   const parts: Uint8Array[] = [];
   let length = 0;
-  // Leaving the loop early cancels the stream, and with it the connection.
-  for await (const part of body ?? []) {
-    length += part.length;
-    if (length > limit) return undefined;
-    parts.push(part);
+  // Not `for await`: of the browsers that a page of ours runs in, not all have it for streams.
+  const reader = body?.getReader();
+  for (let next = await reader?.read(); next?.value; next = await reader?.read()) {
+    length += next.value.length;
+    if (length > limit) {
+      // And with the stream the connection.
+      await reader?.cancel();
+      return undefined;
+    }
+    parts.push(next.value);
   }
   return concat(...parts);
 }

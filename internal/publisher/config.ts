@@ -71,6 +71,8 @@ export const publisherConfig = z.strictObject({
   state_directory: file,
   /** What is public. It can be mirrored by any static file server. */
   public_directory: file,
+  /** The page for people, built (`npm run page`): it is put into the public directory and served at `/`. */
+  page_directory: file.optional(),
   /** What the log's description promises: a vote is in a published checkpoint after so many seconds, at the latest. */
   maximum_delay_s: z.int().min(1).max(86_400).default(60),
   /** The verifier key of AuditService's events, for the log's description. */

@@ -90,7 +90,8 @@ export class HotFiles {
   }
 }
 
-function hotFile(bytes: Uint8Array, lastModified: Date): HotFile {
+/** A file that is made when it is asked for, as one that was read. */
+export function hotFile(bytes: Uint8Array, lastModified: Date): HotFile {
   let gzipped: Promise<Uint8Array> | undefined;
   return {
     bytes,

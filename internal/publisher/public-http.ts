@@ -7,8 +7,10 @@ import { HttpError, isFault, sendProblem } from "../http/problem.ts";
 import { sendFile } from "../http/send-file.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { ELECTION_INDEX } from "./election-index.ts";
+import { FrontPage } from "./front-page.ts";
 import { HotFiles, type VersionedFiles } from "./hot-files.ts";
 import type { PublisherMetrics } from "./metrics.ts";
+import { PAGE } from "./page-files.ts";
 import { publicFile } from "./public-path.ts";
 
 export interface PublicHttpOptions {
@@ -51,7 +53,7 @@ const STOP_MS = 2000;
 
 /**
  * The public's side, over plain HTTP for a proxy or CDN to put TLS in front: the files of the public directory, the
- * index of elections also at `/`, and public remote procedures.
+ * page at `/` (where there is none, the index of elections), and public remote procedures.
  */
 export class PublicHttpServer implements AsyncDisposable {
   readonly #server: Server;
@@ -108,6 +110,7 @@ function requestListener(
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const { procedures, logger, metrics } = options;
   const files = new HotFiles(options);
+  const readers = { files, frontPage: new FrontPage({ files }) };
   return (request, response) => {
     response.once("close", () => metrics.publicRequests.inc({ status: response.statusCode }));
     response.setHeader("Access-Control-Allow-Origin", "*");
@@ -121,7 +124,7 @@ function requestListener(
       options.clients.admit(request);
       if (request.method === "OPTIONS") preflight(response);
       else if (procedures.has(path)) await procedures.serve(path, request, response);
-      else await serveFile(files, path, request, response);
+      else await serveFile(readers, path, request, response);
     };
     serve().catch((error: unknown) => {
       if (isFault(error)) logger.error({ error }, "a public request failed");
@@ -131,17 +134,24 @@ function requestListener(
   };
 }
 
+interface Readers {
+  readonly files: HotFiles;
+  readonly frontPage: FrontPage;
+}
+
 async function serveFile(
-  files: HotFiles,
+  { files, frontPage }: Readers,
   path: string,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const named = publicFile(path === "/" ? `/${ELECTION_INDEX}` : path);
+  const page = path === "/" || path === `/${PAGE}` ? await frontPage.read() : undefined;
+  const named = publicFile(page ? `/${PAGE}` : path === "/" ? `/${ELECTION_INDEX}` : path);
   if (!named) throw notFound();
-  const file = await files.read(named.path);
+  const file = page ?? (await files.read(named.path));
   if (!file) throw notFound();
-  const { contentType, cacheControl, compressible } = named;
+  const { contentType, cacheControl, compressible, headers = {} } = named;
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
   const { bytes, tag, lastModified } = file;
   const isWorthIt = compressible && bytes.length >= MIN_COMPRESSED_BYTES;
   await sendFile(request, response, {

@@ -10,6 +10,7 @@ import { LogFront } from "./log-front.ts";
 import { LogPublisher, type OfferedHead } from "./log-publisher.ts";
 import { LogSigners } from "./log-signers.ts";
 import type { PublisherMetrics } from "./metrics.ts";
+import { installPage } from "./page-files.ts";
 import { CHECKPOINT, PublicLog } from "./public-log.ts";
 import type { SignedHead } from "./signed-head.ts";
 import { SignerState } from "./signer-state.ts";
@@ -27,6 +28,8 @@ export interface PublisherOptions {
   readonly stateDirectory: string;
   /** What is served. */
   readonly publicDirectory: string;
+  /** A built page for people, which is put there, too. */
+  readonly pageDirectory?: string | undefined;
   readonly logger: Logger;
   readonly metrics: PublisherMetrics;
   readonly statements: LogStatements;
@@ -61,6 +64,7 @@ export class Publisher implements AsyncDisposable {
     using resources = new DisposableStack();
     const stateFiles = resources.use(await DurableFiles.open({ root: options.stateDirectory, ...fs }));
     const publicFiles = resources.use(await DurableFiles.open({ root: options.publicDirectory, ...fs }));
+    if (options.pageDirectory !== undefined) await installPage(publicFiles, options.pageDirectory);
     const state = new SignerState({ files: stateFiles });
     const publisher = new Publisher(options, state, publicFiles);
     // A log that is public although its state is gone is loaded too, to be reported now and not at its next head.

@@ -80,6 +80,12 @@ export class TileReader {
     return new Uint8Array(bundle[index % TILE_WIDTH] ?? []);
   }
 
+  /** A tile's hashes, after they were found in the tree: 256, or fewer on the right edge. */
+  async tile(level: number, index: number): Promise<Hash[]> {
+    const tile = await this.#tile(level, index);
+    return Array.from({ length: tile.width }, (_, place) => tile.hash(0, place));
+  }
+
   #hashes(ranges: readonly Range[]): Promise<Hash[]> {
     return Promise.all(ranges.map((range) => this.#rangeHash(range)));
   }

@@ -31,6 +31,11 @@ export class TileTree {
     }
   }
 
+  /** How many hashes the tile has. */
+  get width(): number {
+    return (this.#rows[0]?.length ?? 0) / HASH_SIZE;
+  }
+
   /** The root of the `index`-th complete subtree of a height: (0, i) is the tile's i-th hash, (8, 0) a full tile's root. */
   hash(height: number, index: number): Hash {
     const row = this.#rows[height];
