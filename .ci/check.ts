@@ -8,6 +8,7 @@ import { delimiter, join, relative } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { findChromium } from "../deploy/local/chromium.ts";
 import { describeGoProgram, findGo, findGoProgram } from "../deploy/local/go-programs.ts";
 import { findLitewitness } from "../deploy/local/litewitness.fixture.ts";
 import { findNatsServer } from "../deploy/local/nats-binary.ts";
@@ -69,6 +70,7 @@ const NEEDED: readonly Needed[] = [
   { name: "log checkers in Go", find: findCheckers, tests: "**/outside-checkers.test.ts" },
   { name: "clients in Go and Python", find: findClients, tests: "**/clients.test.ts" },
   { name: "a witness in Go", find: findWitness, tests: "**/litewitness*.test.ts" },
+  { name: "a browser", find: findBrowser, tests: "**/page.test.ts" },
 ];
 
 // A first run compiles nats-server, two S3 servers, generators and more, minutes on two cores: meanwhile what needs none.
@@ -183,6 +185,10 @@ async function outsidePrograms(): Promise<string> {
   const [{ postgres }, nats] = await Promise.all([postgresBinaries(), findNatsServer()]);
   const version = await runProgram(postgres, ["--version"]);
   return `${version.trim()}, nats-server ${nats.version}`;
+}
+
+async function findBrowser(): Promise<string> {
+  return (await findChromium()).version;
 }
 
 /** Without them the rest can still be tested: where there is no Go, they cannot be built. */

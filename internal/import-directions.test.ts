@@ -148,6 +148,8 @@ const ONLY_IMPORTER: readonly (readonly [packages: RegExp, folder: string])[] = 
   [/^(nats|@nats-io\/.*)$/, "internal/stream"],
   [/^@aws-sdk\//, "internal/worm"],
   [/^@duckdb\//, "internal/query"],
+  [/^(preact|uplot)\b/, "internal/page"],
+  [/^playwright-core$/, "deploy/local"],
   [/^pino$|^prom-client$/, "internal/telemetry"],
 ];
 

@@ -136,6 +136,9 @@ function optionsFor(element: HTMLElement): uPlot.Options {
     axes: [
       {
         ...axis,
+        // Room for a time of day.
+        space: 80,
+        size: 32,
         values: (self, splits) => {
           const [from = 0, to = 0] = [self.scales.x?.min, self.scales.x?.max];
           const format = times([

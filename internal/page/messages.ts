@@ -45,6 +45,7 @@ export const messages = {
   votesInLog: "Votes in the log",
   growth: "In the last minute",
   growthValue: (count: string) => `+${count}`,
+  noGrowthValue: "nothing new",
   lastCheckpoint: "Last signed checkpoint",
   ago: (duration: string) => `${duration} ago`,
   justNow: "just now",
@@ -60,7 +61,8 @@ export const messages = {
   uptimeValue: (answered: string, asked: string) => `${answered} of ${asked}`,
   uptimeNote: (since: string) => `How often the log answered this browser since ${since}.`,
 
-  statusGood: "The log answers, its signature is right, and it has only grown.",
+  statusGood:
+    "The log answers, its signature is right, and since this browser first saw it, it has only grown.",
   statusClosed: "The log is closed, its signature is right, and it is what this browser saw before.",
   statusStalled: (age: string, promised: string) =>
     `No new checkpoint for ${age}. This log promises one within ${promised} of each vote: if votes are being cast now, it has stalled.`,

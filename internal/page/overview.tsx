@@ -157,6 +157,7 @@ function Figures({
   readonly now: number;
 }): JSX.Element {
   const { publishedAt, checkpoint, closing } = seen;
+  const grown = growthOf(log.points, now);
   const age = publishedAt === undefined ? undefined : (now - publishedAt) / 1000;
   return (
     <dl class="figures">
@@ -169,7 +170,7 @@ function Figures({
       {!closing && (
         <Figure
           name={messages.growth}
-          value={messages.growthValue(formatNumber(growthOf(log.points, now)))}
+          value={grown === 0 ? messages.noGrowthValue : messages.growthValue(formatNumber(grown))}
         />
       )}
       <Figure

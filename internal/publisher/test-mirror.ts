@@ -17,6 +17,9 @@ export interface MirroredFile {
 /** docs/operations.md, "Mirrors". */
 export function mirroredType(path: string): string {
   if (path.endsWith(".json")) return "application/json";
+  if (path.endsWith(".html")) return "text/html; charset=utf-8";
+  if (path.endsWith(".css")) return "text/css; charset=utf-8";
+  if (path.endsWith(".js")) return "text/javascript; charset=utf-8";
   return path.includes("/tile/") ? "application/octet-stream" : "text/plain; charset=utf-8";
 }
 
@@ -39,13 +42,13 @@ export async function mirroredFiles(directory: string): Promise<MirroredFile[]> 
 export async function serveDirectory(directory: string): Promise<AsyncDisposable & { readonly url: string }> {
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname));
-    const file = join(directory, path);
+    const file = join(directory, path.endsWith("/") ? `${path}index.html` : path);
     const isFile = await stat(file).then(
       (found) => found.isFile(),
       () => false,
     );
     if (!isFile) return void response.writeHead(404).end();
-    response.writeHead(200, { "Content-Type": mirroredType(path) });
+    response.writeHead(200, { "Content-Type": mirroredType(file) });
     createReadStream(file).pipe(response);
   });
   server.listen(0, "127.0.0.1");
