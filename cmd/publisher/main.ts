@@ -15,6 +15,7 @@ import { publisherMetrics } from "../../internal/publisher/metrics.ts";
 import { PublicHttpServer } from "../../internal/publisher/public-http.ts";
 import { Publisher } from "../../internal/publisher/publisher.ts";
 import { SigningKey } from "../../internal/publisher/signing-key.ts";
+import { loadWitnessing } from "../../internal/publisher/witnessing.ts";
 import { DirectoryStore } from "../../internal/worm/directory-store.ts";
 
 /** What a reader asks is an election's id and a number. */
@@ -30,6 +31,7 @@ async function start(context: ServiceContext<PublisherConfig>): Promise<AsyncDis
   const resources = new AsyncDisposableStack();
   const counters = publisherMetrics(metrics);
 
+  const witnessing = config.witnesses && (await loadWitnessing(config.witnesses));
   const publisher = resources.use(
     await Publisher.open({
       key: await SigningKey.load(config.key_file),
@@ -39,9 +41,14 @@ async function start(context: ServiceContext<PublisherConfig>): Promise<AsyncDis
       stateDirectory: config.state_directory,
       publicDirectory: config.public_directory,
       pageDirectory: config.page_directory,
+      witnessing,
       logger,
       metrics: counters,
-      statements: { maximumDelayS: config.maximum_delay_s, eventKey: config.event_key },
+      statements: {
+        maximumDelayS: config.maximum_delay_s,
+        eventKey: config.event_key,
+        witnessPolicy: witnessing?.policyText,
+      },
       clock: systemClock,
     }),
   );

@@ -79,5 +79,16 @@ export const publisherConfig = z.strictObject({
   event_key: verifierKey.optional(),
   /** Where AuditService writes tiles. It is only read. */
   tiles: z.strictObject({ directory: file }),
+  /** Who cosigns checkpoints before they are shown. */
+  witnesses: z
+    .strictObject({
+      /** c2sp.org/tlog-policy: its witnesses with a URL are asked. */
+      policy_file: file,
+      /** How long a checkpoint waits for a quorum before it is shown without. */
+      timeout_ms: z.int().min(10).max(60_000).default(2_000),
+      /** Never show a checkpoint without a quorum. */
+      required: z.boolean().default(false),
+    })
+    .optional(),
 });
 export type PublisherConfig = z.infer<typeof publisherConfig>;

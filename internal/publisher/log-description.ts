@@ -16,6 +16,8 @@ export interface LogStatements {
   readonly maximumDelayS: number;
   /** The verifier key of AuditService's events, where it is known. */
   readonly eventKey?: string | undefined;
+  /** The policy file whose witnesses the checkpoints are taken to. Whom to trust among them is for a reader to say. */
+  readonly witnessPolicy?: string | undefined;
 }
 
 export interface LogDescription extends LogStatements {
@@ -37,6 +39,7 @@ export function encodeLogDescription(log: LogDescription): Uint8Array {
     log_key: log.firstKey,
     keys: log.keys,
     ...(log.eventKey === undefined ? {} : { event_key: log.eventKey }),
+    ...(log.witnessPolicy === undefined ? {} : { witness_policy: log.witnessPolicy }),
     size_unit: "entries",
     block_size: BLOCK_SIZE,
     maximum_delay_s: log.maximumDelayS,

@@ -2,7 +2,6 @@ import type { ClosingEntry } from "../ballot/entry.ts";
 import { logOrigin, parseManifest } from "../ballot/manifest.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import { Feed } from "../core/feed.ts";
 import type { ElectionId } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -10,6 +9,7 @@ import type { LogKeys } from "../tlog/log-keys.ts";
 import { parseNote } from "../tlog/note.ts";
 import { keyLabel } from "../tlog/note-verifier.ts";
 import { CLOSING, encodeClosingReport } from "./closing-report.ts";
+import type { CosignedCheckpoint } from "./cosigned-checkpoint.ts";
 import type { ElectionIndex } from "./election-index.ts";
 import { HISTORY, History } from "./history.ts";
 import { encodeLogDescription, LOG_DESCRIPTION, type LogStatements } from "./log-description.ts";
@@ -26,6 +26,8 @@ export interface ShownHead {
 export interface LogFrontOptions {
   readonly election: ElectionId;
   readonly publicLog: PublicLog;
+  /** Where the log has witnesses: shows its checkpoint with what they answer. */
+  readonly cosigned?: CosignedCheckpoint | undefined;
   readonly index: ElectionIndex;
   readonly statements: LogStatements;
   readonly clock: Clock;
@@ -46,8 +48,6 @@ function keysOf({ note }: SignedHead, keys: LogKeys): string[] {
 /** What the public sees of a log beside its tiles: the newest head, and the files that tell of it. */
 export class LogFront {
   readonly #options: LogFrontOptions;
-  /** The head that is shown; undefined before the first. */
-  readonly shown = new Feed<SignedHead | undefined>(undefined);
   /** Undefined until it has been read. */
   #history: History | undefined;
 
@@ -56,11 +56,12 @@ export class LogFront {
   }
 
   /**
-   * Shows a signed head, last of all the checkpoint, so that whoever sees that finds what it refers to. All of it can be
-   * done again: what there is already stays as it is.
+   * Shows a signed head, last of all the checkpoint, so that whoever sees that finds what it refers to. Where there are
+   * witnesses, the checkpoint is on its way to them when it resolves. All of it can be done again: what there is already
+   * stays as it is.
    */
   async show({ head, manifest, keys, closing }: ShownHead): Promise<void> {
-    const { election, publicLog, index, statements } = this.#options;
+    const { election, publicLog, cosigned, index, statements } = this.#options;
     const manifestHash = sha256(manifest);
     const parsed = parseManifest(manifest);
     const { logKey } = parsed;
@@ -76,9 +77,10 @@ export class LogFront {
     if (closing) {
       await publicLog.put(CLOSING, encodeClosingReport({ election, manifestHash, head, closing }));
     }
-    await publicLog.publish(head, endsBlock(head.size, closing !== undefined));
+    if (endsBlock(head.size, closing !== undefined)) await publicLog.addNumbered(head);
+    if (cosigned) cosigned.offer(head);
+    else await publicLog.show(head);
     await index.add({ election, logKey });
-    this.shown.publish(head);
     await this.#note(head.size, closing !== undefined);
   }
 

@@ -58,7 +58,7 @@ export class LogPublisher {
     this.#logger = options.logger.child({ election: options.election });
   }
 
-  /** Answers the note of a head, which is signed and public then. Any failure leaves what was signed before as it was. */
+  /** Answers the note of a head, which is signed and public then, or with its witnesses. Any failure leaves what was signed before as it was. */
   submit(offered: OfferedHead): Promise<string> {
     return this.#turns.run(async () => {
       const started = performance.now();
@@ -84,8 +84,8 @@ export class LogPublisher {
   }
 
   /** The published heads. */
-  get shown(): LogFront["shown"] {
-    return this.#options.front.shown;
+  get shown(): PublicLog["shown"] {
+    return this.#options.publicLog.shown;
   }
 
   /** The log's key; undefined before its first head. */

@@ -1,4 +1,5 @@
 import { equalBytes, utf8 } from "../core/bytes.ts";
+import { Feed } from "../core/feed.ts";
 import type { ElectionId } from "../core/ids.ts";
 import type { Tile } from "../tlog/tile.ts";
 import { type DurableFiles, FileConflictError } from "./durable-files.ts";
@@ -20,6 +21,8 @@ export function numberedCheckpoint(number: number): string {
 export class PublicLog {
   readonly #files: DurableFiles;
   readonly #election: ElectionId;
+  /** The head that is shown, with its witnesses' lines; undefined before the first. */
+  readonly shown = new Feed<SignedHead | undefined>(undefined);
 
   constructor(options: { readonly files: DurableFiles; readonly election: ElectionId }) {
     this.#files = options.files;
@@ -47,16 +50,23 @@ export class PublicLog {
     if (!there || !equalBytes(there, bytes)) await this.#files.replace(file);
   }
 
-  /** Shows a signed head to the world. Of a head at the end of a block the numbered checkpoint comes first. */
-  async publish(head: SignedHead, endsBlock: boolean): Promise<void> {
-    const bytes = utf8(head.note);
-    if (endsBlock) {
-      const path = `${this.#election}/${numberedCheckpoint(blockNumber(head.size))}`;
-      await this.#files.createAll([{ path, bytes }]).catch((error: unknown) => {
-        if (!(error instanceof FileConflictError)) throw error;
-        throw new StateError(`${path} is not the checkpoint that we signed`, { cause: error });
-      });
-    }
-    await this.#files.replace({ path: `${this.#election}/${CHECKPOINT}`, bytes });
+  /** Keeps the checkpoint at the end of a block, before it is shown. It has our signature alone, so that its bytes are one. */
+  async addNumbered(head: SignedHead): Promise<void> {
+    const path = `${this.#election}/${numberedCheckpoint(blockNumber(head.size))}`;
+    await this.#files.createAll([{ path, bytes: utf8(head.note) }]).catch((error: unknown) => {
+      if (!(error instanceof FileConflictError)) throw error;
+      throw new StateError(`${path} is not the checkpoint that we signed`, { cause: error });
+    });
+  }
+
+  /** Tells watchers what is shown, unless they know. */
+  announce(head: SignedHead): void {
+    if (head.note !== this.shown.current?.note) this.shown.publish(head);
+  }
+
+  /** Shows a head's note to the world, in place of the one before. */
+  async show(head: SignedHead): Promise<void> {
+    await this.#files.replace({ path: `${this.#election}/${CHECKPOINT}`, bytes: utf8(head.note) });
+    this.announce(head);
   }
 }

@@ -1,6 +1,7 @@
 import type { Clock } from "../core/clock.ts";
 import { type ElectionId, isElectionId } from "../core/ids.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { CosignedCheckpoint, type WitnessLimits } from "./cosigned-checkpoint.ts";
 import { DurableFiles, type FileSystem } from "./durable-files.ts";
 import { ElectionIndex } from "./election-index.ts";
 import type { TileSource } from "./extend-log.ts";
@@ -15,6 +16,7 @@ import { CHECKPOINT, PublicLog } from "./public-log.ts";
 import type { SignedHead } from "./signed-head.ts";
 import { SignerState } from "./signer-state.ts";
 import type { SigningKey } from "./signing-key.ts";
+import type { Witnessing } from "./witnessing.ts";
 
 export interface PublisherOptions {
   readonly key: SigningKey;
@@ -30,12 +32,15 @@ export interface PublisherOptions {
   readonly publicDirectory: string;
   /** A built page for people, which is put there, too. */
   readonly pageDirectory?: string | undefined;
+  /** Who cosigns checkpoints; without it they are shown as they are signed. */
+  readonly witnessing?: Witnessing | undefined;
   readonly logger: Logger;
   readonly metrics: PublisherMetrics;
   readonly statements: LogStatements;
   readonly clock: Clock;
   /** For tests. */
   readonly fs?: FileSystem;
+  readonly witnessLimits?: Partial<WitnessLimits> | undefined;
 }
 
 /** All logs of a deployment. */
@@ -45,6 +50,8 @@ export class Publisher implements AsyncDisposable {
   readonly #publicFiles: DurableFiles;
   readonly #index: ElectionIndex;
   readonly #logs = new Map<ElectionId, LogPublisher>();
+  /** What is on its way to witnesses. */
+  readonly #cosigned = new AsyncDisposableStack();
   /** The directories, once it is open. */
   #resources = new DisposableStack();
 
@@ -79,7 +86,7 @@ export class Publisher implements AsyncDisposable {
     return publisher;
   }
 
-  /** Answers the signed note of a head, which is public then. */
+  /** Answers the signed note of a head, which is public then, or with its witnesses. */
   submit(election: ElectionId, head: OfferedHead): Promise<string> {
     return this.#log(election).submit(head);
   }
@@ -95,7 +102,7 @@ export class Publisher implements AsyncDisposable {
   }
 
   /** The published heads of an election; undefined for one that nothing was ever submitted for. */
-  heads(election: ElectionId): LogFront["shown"] | undefined {
+  heads(election: ElectionId): PublicLog["shown"] | undefined {
     return this.#logs.get(election)?.shown;
   }
 
@@ -128,6 +135,7 @@ export class Publisher implements AsyncDisposable {
   /** Waits for the heads being worked on, then lets go of the directories. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#logs.values()].map((log) => log.idle()));
+    await this.#cosigned.disposeAsync();
     this.#resources.dispose();
   }
 
@@ -145,9 +153,30 @@ export class Publisher implements AsyncDisposable {
       signers: this.#signers(election),
       state: this.#state,
       publicLog,
-      front: new LogFront({ ...this.#options, election, publicLog, index: this.#index }),
+      front: new LogFront({
+        ...this.#options,
+        election,
+        publicLog,
+        cosigned: this.#cosignedCheckpoint(election, publicLog),
+        index: this.#index,
+      }),
     });
     this.#logs.set(election, log);
     return log;
+  }
+
+  #cosignedCheckpoint(election: ElectionId, publicLog: PublicLog): CosignedCheckpoint | undefined {
+    const { witnessing, witnessLimits, clock, logger, metrics } = this.#options;
+    if (!witnessing) return undefined;
+    return this.#cosigned.use(
+      new CosignedCheckpoint({
+        ...witnessing,
+        publicLog,
+        clock,
+        logger: logger.child({ election }),
+        metrics: metrics.witnesses,
+        limits: witnessLimits,
+      }),
+    );
   }
 }

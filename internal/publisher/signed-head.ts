@@ -1,9 +1,8 @@
-import { decodeUtf8 } from "../core/bytes.ts";
 import type { TreeSize } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
 import { formatCheckpoint, openCheckpoint } from "../tlog/checkpoint.ts";
 import type { LogKeys } from "../tlog/log-keys.ts";
-import { type NoteSigner, signNote } from "../tlog/note.ts";
+import { type NoteSigner, signNote, withSignaturesOf } from "../tlog/note.ts";
 import { StateError } from "./state-error.ts";
 
 /** Votes are sealed in numbered blocks of this many entries; the last one of a closed log may be shorter. */
@@ -31,11 +30,14 @@ export function signHead(
   return { size, root, note };
 }
 
-/** The head in one of our own files, which is trusted only as far as the log's signature on it goes. */
+/**
+ * The head in one of our own files, which is trusted only as far as the log's signature on it goes. Its note has no other
+ * lines: what witnesses added to the one that was shown is theirs, and comes again from them.
+ */
 export function openSignedHead(file: string, note: Uint8Array, keys: LogKeys): SignedHead {
   try {
     const { checkpoint } = openCheckpoint({ note, log: keys });
-    return { size: checkpoint.size, root: checkpoint.root, note: decodeUtf8(note) };
+    return { size: checkpoint.size, root: checkpoint.root, note: withSignaturesOf(note, keys.all) };
   } catch (error) {
     throw new StateError(`${file} is not a checkpoint that the log's key signed`, { cause: error });
   }

@@ -1,7 +1,7 @@
 import { type ClosingEntry, decodeEntry, encodeEntry } from "../ballot/entry.ts";
 import { FormatError } from "../ballot/format-error.ts";
 import { parseManifest } from "../ballot/manifest.ts";
-import { equalBytes } from "../core/bytes.ts";
+import { decodeUtf8, equalBytes } from "../core/bytes.ts";
 import type { ElectionId } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
 import { readKeyChanges } from "../evidence/key-change.ts";
@@ -70,6 +70,8 @@ export async function loadSignedLog(options: LoadOptions): Promise<SignedLog> {
   // Save again what was just read: the save before may have failed in its fsync, and then the file is in this kernel's
   // cache but not on the disk. After this it is, so it can be shown.
   await state.save(election, head.note);
+  // Until something newer is shown, which witnesses may have to come first for.
+  if (shown && published) publicLog.announce({ ...shown, note: decodeUtf8(published) });
   // The process may have died between signing and publishing.
   const change = pendingChange(options, keys);
   const newKeys = await publishKeyChange({ publicLog, keys, change, from: 0, head });

@@ -3,17 +3,20 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Clock, systemClock } from "../core/clock.ts";
+import { systemClock } from "../core/clock.ts";
 import { addressSet } from "../http/client-address.ts";
 import { ClientLimits, type ClientLimitsOptions } from "../http/client-limits.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
-import type { FileSystem } from "./durable-files.ts";
 import type { TileSource } from "./extend-log.ts";
 import { publisherMetrics } from "./metrics.ts";
-import { Publisher } from "./publisher.ts";
+import { Publisher, type PublisherOptions } from "./publisher.ts";
 import { TEST_KEY, TEST_PREFIX, type TestElection } from "./test-election.ts";
 import { Outsider } from "./test-outsider.ts";
+
+type OpenOptions = Partial<
+  Pick<PublisherOptions, "key" | "nextKey" | "fs" | "clock" | "witnessing" | "witnessLimits">
+>;
 
 export class TestDirectories implements AsyncDisposable {
   readonly root: string;
@@ -45,10 +48,7 @@ export class TestDirectories implements AsyncDisposable {
     return join(this.root, "public");
   }
 
-  open(
-    source: TileSource,
-    options: { key?: typeof TEST_KEY; nextKey?: typeof TEST_KEY; fs?: FileSystem; clock?: Clock } = {},
-  ): Promise<Publisher> {
+  open(source: TileSource, options: OpenOptions = {}): Promise<Publisher> {
     return Publisher.open({
       key: options.key ?? TEST_KEY,
       nextKey: options.nextKey,
@@ -61,6 +61,8 @@ export class TestDirectories implements AsyncDisposable {
       statements: { maximumDelayS: 60 },
       clock: options.clock ?? systemClock,
       ...(options.fs && { fs: options.fs }),
+      witnessing: options.witnessing,
+      witnessLimits: options.witnessLimits,
     });
   }
 

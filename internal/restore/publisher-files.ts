@@ -1,11 +1,13 @@
 // What the Publisher keeps of an election: its memory of what it signed, and what it shows. Both are made again only where
 // they are gone; the notes are those it signed, for nothing here has its key.
-import { decodeUtf8, utf8 } from "../core/bytes.ts";
+import { utf8 } from "../core/bytes.ts";
 import { keyChangeFile, keyChangePath } from "../evidence/key-change.ts";
 import type { DurableFiles } from "../publisher/durable-files.ts";
 import { CHECKPOINT, PublicLog } from "../publisher/public-log.ts";
-import { BLOCK_SIZE } from "../publisher/signed-head.ts";
+import { BLOCK_SIZE, type SignedHead } from "../publisher/signed-head.ts";
 import { SignerState } from "../publisher/signer-state.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
+import { withSignaturesOf } from "../tlog/note.ts";
 import type { Tile } from "../tlog/tile.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
 import { type ElectionEvidence, parseSigned, type SignedTree } from "./election-evidence.ts";
@@ -95,26 +97,30 @@ export class PublisherRepair implements TileTaker {
     const { head } = this;
     for (const [i, { index }] of keys.changes.entries()) {
       const signed = [...blocks, head].find((tree) => tree.size > index && tree.size <= head.size);
-      if (signed) await this.#showKeyChange(i + 1, index, keyChanges[i] ?? "", signed);
+      if (!signed) continue;
+      await this.#showKeyChange(i + 1, index, keyChanges[i] ?? "", asSignedHead(signed, keys));
     }
     for (const block of blocks) {
-      if (block.size <= head.size) await this.#publicLog.publish(asSignedHead(block), true);
+      if (block.size <= head.size) await this.#publicLog.addNumbered(asSignedHead(block, keys));
     }
     const endsBlock = head.size % BLOCK_SIZE === 0 || (closed && head.size === size);
-    await this.#publicLog.publish(asSignedHead(head), endsBlock);
-    await this.#state.save(this.#evidence.electionId, asSignedHead(head).note);
+    const signed = asSignedHead(head, keys);
+    if (endsBlock) await this.#publicLog.addNumbered(signed);
+    await this.#publicLog.show(signed);
+    await this.#state.save(this.#evidence.electionId, signed.note);
   }
 
   /** With the first signed tree that has it, which its own key signed unless another followed within the block. */
-  async #showKeyChange(number: number, index: number, note: string, signed: SignedTree): Promise<void> {
+  async #showKeyChange(number: number, index: number, note: string, signed: SignedHead): Promise<void> {
     const { size, root } = signed;
     const reader = new TileReader({ fetch: this.#publicLog.read, size, root });
     const proof = await reader.inclusionProof(index);
-    const file = keyChangeFile({ note, index, proof, checkpoint: asSignedHead(signed).note });
+    const file = keyChangeFile({ note, index, proof, checkpoint: signed.note });
     await this.#publicLog.put(keyChangePath(number), utf8(file));
   }
 }
 
-function asSignedHead({ size, root, note }: SignedTree) {
-  return { size, root, note: decodeUtf8(note) };
+/** Without its witnesses' lines, which the Publisher gets again. */
+function asSignedHead({ size, root, note }: SignedTree, keys: LogKeys) {
+  return { size, root, note: withSignaturesOf(note, keys.all) };
 }

@@ -117,6 +117,14 @@ export function openNote(note: string | Uint8Array, verifiers: readonly NoteVeri
   return { text, verified: [...verified.values()] };
 }
 
+/** The note with the lines of those keys alone, **unverified**: what a log signed, without its witnesses' lines. */
+export function withSignaturesOf(note: string | Uint8Array, keys: readonly NoteVerifier[]): string {
+  const { text, signatures } = parseNote(note);
+  const labels = new Set(keys.map(({ label }) => label));
+  const lines = signatures.filter(({ name, keyId }) => labels.has(keyLabel(name, keyId)));
+  return `${text}\n${lines.map(formatSignatureLine).join("")}`;
+}
+
 /** Splits a note into its text and its signatures, **unverified**. */
 export function parseNote(note: string | Uint8Array): { text: string; signatures: NoteSignature[] } {
   const whole = decodeNote(note);

@@ -6,8 +6,8 @@ import { type AddCheckpoint, parseAddCheckpoint } from "../tlog/add-checkpoint.t
 import { type Checkpoint, parseCheckpoint } from "../tlog/checkpoint.ts";
 import type { CosignatureSigner } from "../tlog/cosignature.ts";
 import { TlogError } from "../tlog/errors.ts";
-import { formatSignatureLine, openNote, parseNote } from "../tlog/note.ts";
-import { keyLabel, type NoteVerifier } from "../tlog/note-verifier.ts";
+import { openNote, parseNote, withSignaturesOf } from "../tlog/note.ts";
+import type { NoteVerifier } from "../tlog/note-verifier.ts";
 import { verifyConsistency } from "../tlog/proof.ts";
 import { EMPTY_ROOT } from "../tlog/tree.ts";
 import type { Cosigned, WitnessState } from "./witness-state.ts";
@@ -120,13 +120,10 @@ export class Witness {
       return refusal(422, error);
     }
 
-    const { text, signatures } = parseNote(note);
-    const line = signer.cosign(text, Math.floor(clock.nowMicros() / 1_000_000));
-    const labels = new Set(log.keys.map(({ label }) => label));
-    const own = signatures.filter(({ name, keyId }) => labels.has(keyLabel(name, keyId)));
+    const line = signer.cosign(parseNote(note).text, Math.floor(clock.nowMicros() / 1_000_000));
     // Before the answer: a crash after it, with the old size on the disk, would let the log go another way from there. A
     // crash before it leaves a cosignature that nobody has seen, and the log is told the new size when it asks again.
-    await state.save(origin, `${text}\n${own.map(formatSignatureLine).join("")}${line}`);
+    await state.save(origin, withSignaturesOf(note, log.keys) + line);
     logger.info({ origin, size }, "cosigned a checkpoint");
     return { status: 200, lines: line };
   }
