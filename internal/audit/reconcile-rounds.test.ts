@@ -136,6 +136,20 @@ test("what is found becomes an event once, however many rounds and processes see
   expect(taken.slice(1)).toMatchObject([{ differences: [{ kind: "changed", shard: 0, sequence: 1 }] }]);
 });
 
+test("rows after the sealed ones are compared, too", async () => {
+  const [vote] = fixture.shards.cast(1).flat();
+  if (!vote) throw new RangeError("no vote");
+  rows[vote.shard]?.push(vote);
+  await run(1);
+  expect(taken).toEqual([]); // Not sealed yet, and on the chain.
+
+  stop = new AbortController();
+  change(vote.shard, vote.sequence);
+  await run(1);
+  const { shard, sequence } = vote;
+  expect(taken).toMatchObject([{ differences: [{ kind: "unsealed", shard, sequence }] }]);
+});
+
 test("an event that was not taken is said again", async () => {
   change(1, 3);
   let asked = 0;

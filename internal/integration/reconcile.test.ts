@@ -185,6 +185,29 @@ describe("a superuser", () => {
     ]);
   });
 
+  test("adds a row far beyond the head, which keeps a voter from voting", async () => {
+    const last = await lastOf(3);
+    const found = await differencesAfter(
+      `INSERT INTO psephos.records SELECT 900000, cast_at, election, revision + 1, shard, voter_pseudonym,
+         request_token, sealed_choice, record_hash FROM psephos.records WHERE ${at(3, last)}`,
+    );
+    const problem = "a row at sequence 900000 is outside of the chain, in the database";
+    expect(found).toEqual([
+      { kind: "unsealed", shard: 3, sequence: last + 1, last_sequence: last + 1, problem },
+    ]);
+  });
+
+  test("changes the hash in a head, to which the next vote would be chained", async () => {
+    const last = await lastOf(0);
+    const found = await differencesAfter(
+      `UPDATE psephos.shard_heads SET hash = sha256('x') WHERE election = ${number} AND shard = 0`,
+    );
+    const problem = "the head has another hash than the last record, in the database";
+    expect(found).toEqual([
+      { kind: "unsealed", shard: 0, sequence: last + 1, last_sequence: last + 1, problem },
+    ]);
+  });
+
   test("drops the constraints, and puts a second row under a sequence", async () => {
     await asSuperuser(
       "ALTER TABLE psephos.records DROP CONSTRAINT records_chain, DROP CONSTRAINT records_voter",

@@ -4,6 +4,7 @@ import { ServiceError } from "../core/errors.ts";
 import { type Sequence, type ShardId, sequence } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
 import type {
+  Astray,
   ElectionCopies,
   Found,
   Group,
@@ -144,6 +145,27 @@ export class PostgresShardInstance implements ShardInstance, AsyncDisposable {
       values: [key.election, key.shard, first, last],
     });
     return rows.map((row) => recordOf(key.shard, row));
+  }
+
+  /** One statement sees one moment: an append, which writes rows and head together, is all in it or not at all. */
+  async findAstray({ election, shard }: ShardKey): Promise<Astray> {
+    const [found] = await this.#pool.query<{
+      before: number | null;
+      beyond: number | null;
+      head: boolean | null;
+    }>({
+      text: `SELECT
+               (SELECT min(sequence) FROM records r
+                WHERE r.election = h.election AND r.shard = h.shard AND r.sequence < 1) AS before,
+               (SELECT min(sequence) FROM records r
+                WHERE r.election = h.election AND r.shard = h.shard AND r.sequence > h.sequence) AS beyond,
+               CASE h.sequence WHEN 0 THEN h.hash <> h.genesis ELSE
+                 (SELECT bool_and(r.record_hash <> h.hash) FROM records r
+                  WHERE r.election = h.election AND r.shard = h.shard AND r.sequence = h.sequence) END AS head
+             FROM shard_heads h WHERE h.election = $1 AND h.shard = $2`,
+      values: [election, shard],
+    });
+    return { row: found?.before ?? found?.beyond ?? undefined, head: found?.head ?? false };
   }
 
   /** Where a voter's records are. The index `records_voter` begins with all that is asked for, and has their order. */

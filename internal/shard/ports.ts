@@ -69,6 +69,14 @@ export interface Writes {
   readonly heads: readonly NewHead[];
 }
 
+/** What no service leaves in a database. */
+export interface Astray {
+  /** A row that belongs to no chain: nobody reads it with the others, and it may still stand in a voter's way. */
+  readonly row: number | undefined;
+  /** Whether the head has another hash than the row it names: the next vote would be chained to that. */
+  readonly head: boolean;
+}
+
 /** One database instance with some shards. Every method is one transaction, and safe to repeat. */
 export interface ShardInstance {
   /** What the placement map calls it. */
@@ -107,6 +115,9 @@ export interface ShardInstance {
 
   /** Records in order, `first` and `last` included. Those that are not there are missing. */
   readRecords(key: ShardKey, first: Sequence, last: Sequence): Promise<VoteRecord[]>;
+
+  /** What is not of a shard's chain. A row that is missing is for whoever reads them. */
+  findAstray(key: ShardKey): Promise<Astray>;
 
   /** Where a voter's records after a revision are, in order of revision; at most `limit`. */
   findRecords(

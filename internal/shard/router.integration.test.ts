@@ -691,6 +691,32 @@ describe("reading a chain", () => {
     for await (const { run } of router.router.readChain(request)) pages.push(run.records.length);
     expect(pages).toEqual([500, 500, 200]);
 
+    const elsewhere = async (change: string) => {
+      const election = `(SELECT election FROM elections WHERE election_id = '${manifest.electionId}')`;
+      await postgres.query(
+        "postgres",
+        `SET session_replication_role = replica; ${change} AND election = ${election}`,
+      );
+    };
+    for (const astray of [1_202, 900_000]) {
+      await elsewhere(`INSERT INTO records SELECT ${astray}, cast_at, election, revision + 1, shard, voter_pseudonym,
+        request_token, sealed_choice, record_hash FROM records WHERE sequence = 3`);
+      await expect(range(1_100n)).rejects.toMatchObject({
+        kind: "data-loss",
+        message: `shard 0: a row at sequence ${astray} is outside of the chain`,
+      });
+      expect(await range(1_100n, 101n)).toEqual([101, 1_100, 1_200]); // Whoever asks for less is not kept from it.
+      await elsewhere("DELETE FROM records WHERE sequence > 1200");
+    }
+    const flip = "UPDATE shard_heads SET hash = set_byte(hash, 0, get_byte(hash, 0) # 1) WHERE shard = 0";
+    await elsewhere(flip);
+    await expect(range(1_201n)).rejects.toMatchObject({
+      kind: "data-loss",
+      message: "shard 0: the head has another hash than the last record",
+    });
+    await elsewhere(flip);
+    expect(await range(1_201n)).toEqual([0, undefined, undefined]);
+
     await postgres.query(
       "postgres",
       `DELETE FROM records WHERE sequence = 700

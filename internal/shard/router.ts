@@ -24,7 +24,7 @@ import { isUnavailable } from "./availability.ts";
 import { type Answer, type PendingVote, UNAVAILABLE } from "./decide.ts";
 import type { Election, Elections } from "./elections.ts";
 import type { Instance } from "./instance.ts";
-import type { ShardInstance, StoredHead } from "./ports.ts";
+import type { Astray, ShardInstance, StoredHead } from "./ports.ts";
 import { runMessage } from "./record-batch.ts";
 import {
   appendResult,
@@ -115,6 +115,11 @@ export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
       const records = await instance.run((database) => database.readRecords(key, from, to));
       requireDense(records, from, to);
       yield { run: runMessage(shard, records) };
+    }
+    // Whoever reads a chain to its end is told that it is all there is.
+    if (request.limit === 0n) {
+      const key = { election: election.election, shard };
+      requireNothingAstray(shard, await instance.run((database) => database.findAstray(key)));
     }
   }
 
@@ -278,6 +283,20 @@ function requireDense(records: readonly VoteRecord[], first: Sequence, last: Seq
     (sequence, index) => records[index]?.sequence !== sequence,
   );
   if (missing !== undefined) throw lost(records[0]?.shard, `record ${missing}`);
+}
+
+function requireNothingAstray(shard: ShardId, { row, head }: Astray): void {
+  const reason = "RECORD_ASTRAY";
+  if (row !== undefined) {
+    throw new ServiceError("data-loss", `shard ${shard}: a row at sequence ${row} is outside of the chain`, {
+      reason,
+    });
+  }
+  if (head) {
+    throw new ServiceError("data-loss", `shard ${shard}: the head has another hash than the last record`, {
+      reason,
+    });
+  }
 }
 
 /** A database that had fewer votes than AuditService has sealed. */

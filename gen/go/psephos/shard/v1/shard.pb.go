@@ -1123,7 +1123,7 @@ type ReadChainRequest struct {
 	Shard uint32 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
 	// The first sequence wanted, from 1.
 	FirstSequence uint64 `protobuf:"varint,3,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
-	// How many at most; 0 is all there are when the call begins.
+	// How many at most; 0 is all there are when the call begins, and ends in DATA_LOSS when rows are outside of the chain.
 	Limit         uint64 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

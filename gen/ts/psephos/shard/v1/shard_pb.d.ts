@@ -526,7 +526,7 @@ export declare type ReadChainRequest = Message<"psephos.shard.v1.ReadChainReques
   firstSequence: bigint;
 
   /**
-   * How many at most; 0 is all there are when the call begins.
+   * How many at most; 0 is all there are when the call begins, and ends in DATA_LOSS when rows are outside of the chain.
    *
    * @generated from field: uint64 limit = 4;
    */
