@@ -500,7 +500,9 @@ describe("REST", () => {
       status: 201,
       body: { vote_id: expect.any(Number), status: "recorded" },
     });
-    expect((await rest(vote, { headers: { "idempotency-key": "k1" } })).body).toEqual(recorded.body);
+    const again = await rest(vote, { headers: { "idempotency-key": "k1" } });
+    expect(again.body).toEqual({ ...recorded.body, promise: again.body.promise });
+    expect(again.body.promise).toMatch(/^psephos\/promise-file\/v1\n/);
 
     const answers = {
       "a second vote": await rest(vote),
