@@ -2,7 +2,7 @@ import type { TreeSize } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
 import { formatCheckpoint, openCheckpoint } from "../tlog/checkpoint.ts";
 import type { LogKeys } from "../tlog/log-keys.ts";
-import { type NoteSigner, signNote, withSignaturesOf } from "../tlog/note.ts";
+import { type NoteSigner, signNote, withSignaturesUnder } from "../tlog/note.ts";
 import { StateError } from "./state-error.ts";
 
 /** Votes are sealed in numbered blocks of this many entries; the last one of a closed log may be shorter. */
@@ -37,7 +37,7 @@ export function signHead(
 export function openSignedHead(file: string, note: Uint8Array, keys: LogKeys): SignedHead {
   try {
     const { checkpoint } = openCheckpoint({ note, log: keys });
-    return { size: checkpoint.size, root: checkpoint.root, note: withSignaturesOf(note, keys.all) };
+    return { size: checkpoint.size, root: checkpoint.root, note: withSignaturesUnder(note, keys.first.name) };
   } catch (error) {
     throw new StateError(`${file} is not a checkpoint that the log's key signed`, { cause: error });
   }

@@ -7,7 +7,7 @@ import { CHECKPOINT, PublicLog } from "../publisher/public-log.ts";
 import { BLOCK_SIZE, type SignedHead } from "../publisher/signed-head.ts";
 import { SignerState } from "../publisher/signer-state.ts";
 import type { LogKeys } from "../tlog/log-keys.ts";
-import { withSignaturesOf } from "../tlog/note.ts";
+import { withSignaturesUnder } from "../tlog/note.ts";
 import type { Tile } from "../tlog/tile.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
 import { type ElectionEvidence, parseSigned, type SignedTree } from "./election-evidence.ts";
@@ -122,5 +122,5 @@ export class PublisherRepair implements TileTaker {
 
 /** Without its witnesses' lines, which the Publisher gets again. */
 function asSignedHead({ size, root, note }: SignedTree, keys: LogKeys) {
-  return { size, root, note: withSignaturesOf(note, keys.all) };
+  return { size, root, note: withSignaturesUnder(note, keys.first.name) };
 }

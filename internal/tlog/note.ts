@@ -125,6 +125,13 @@ export function withSignaturesOf(note: string | Uint8Array, keys: readonly NoteV
   return `${text}\n${lines.map(formatSignatureLine).join("")}`;
 }
 
+/** The note with the lines under that name alone, **unverified**: all that a log signed, also with the key that is to come. */
+export function withSignaturesUnder(note: string | Uint8Array, name: string): string {
+  const { text, signatures } = parseNote(note);
+  const lines = signatures.filter((line) => line.name === name);
+  return `${text}\n${lines.map(formatSignatureLine).join("")}`;
+}
+
 /** Splits a note into its text and its signatures, **unverified**. */
 export function parseNote(note: string | Uint8Array): { text: string; signatures: NoteSignature[] } {
   const whole = decodeNote(note);
