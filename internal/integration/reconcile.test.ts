@@ -53,6 +53,7 @@ interface Reconciled {
   readonly result: "ok" | "failed";
   readonly compared: Readonly<Record<string, number>>;
   readonly differences: readonly (Omit<Difference, "lastSequence"> & { readonly last_sequence: number })[];
+  readonly broken_guards: readonly { readonly instance: string; readonly guard: string }[];
   readonly evidence: { readonly problems: readonly object[]; readonly not_checked: readonly string[] };
 }
 
@@ -206,6 +207,27 @@ describe("a superuser", () => {
     expect(found).toEqual([
       { kind: "unsealed", shard: 0, sequence: last + 1, last_sequence: last + 1, problem },
     ]);
+  });
+
+  test("switches rules off, and does nothing else yet", async () => {
+    const rules = ["--shard-router", stack.stack.services["shard-router"].configFile];
+    await asSuperuser(`ALTER TABLE psephos.records DROP CONSTRAINT records_voter;
+                       ALTER TABLE psephos.shard_heads DISABLE TRIGGER shard_heads_move_forward`);
+    try {
+      const { result, differences, broken_guards: guards } = await reconcile(...rules);
+      expect({ result, differences }).toEqual({ result: "failed", differences: [] });
+      expect(guards.map(({ guard }) => guard)).toEqual([
+        "records_voter of records",
+        "the trigger shard_heads_move_forward of shard_heads",
+      ]);
+    } finally {
+      await asSuperuser(`ALTER TABLE psephos.records
+          ADD CONSTRAINT records_voter UNIQUE (election, shard, voter_pseudonym, revision);
+        ALTER TABLE psephos.shard_heads ENABLE TRIGGER shard_heads_move_forward`);
+    }
+    const { result, evidence } = await reconcile(...rules);
+    expect(result).toBe("ok");
+    expect(evidence.not_checked.join()).not.toMatch(/constraints/);
   });
 
   test("drops the constraints, and puts a second row under a sequence", async () => {

@@ -2,6 +2,8 @@
 // neither an owner nor a superuser is kept from that by anything.
 import type { Client } from "pg";
 import { messageOf } from "../core/errors.ts";
+import { type ConnectionOptions, connect, discard } from "./connection.ts";
+import { failureOf } from "./failure.ts";
 
 /** By table and name, in PostgreSQL's own words: pg_get_constraintdef and pg_get_triggerdef. */
 type Definitions = Readonly<Record<string, Readonly<Record<string, string>>>>;
@@ -112,6 +114,20 @@ export async function brokenGuards(client: Client): Promise<BrokenGuard[]> {
     [tables],
   );
   return [...brokenFunction(found), ...tables.flatMap((table) => [...brokenIn(table, found)])];
+}
+
+/** The names of an instance's rules that are not as they were made. Any role may ask: they are no secret. */
+export async function readBrokenGuards(connection: Omit<ConnectionOptions, "role">): Promise<string[]> {
+  try {
+    const client = await connect({ ...connection, role: "psephos_router" });
+    try {
+      return (await brokenGuards(client)).map(({ name }) => name);
+    } finally {
+      discard(client);
+    }
+  } catch (error) {
+    throw failureOf(connection.name, error);
+  }
 }
 
 /**

@@ -5,7 +5,7 @@ import { addEvidenceOptions } from "../evidence.ts";
 import { ExitCode, UsageError } from "../exit-code.ts";
 import { compareElection } from "../reconcile/compare-election.ts";
 import { type RepairCommandOptions, repairElection } from "../reconcile/repair-election.ts";
-import { describeReconciliation, reconciliationJson } from "../reconcile/report.ts";
+import { describeReconciliation, isWell, reconciliationJson } from "../reconcile/report.ts";
 
 interface ReconcileCommandOptions extends RepairCommandOptions {
   readonly election?: string;
@@ -16,6 +16,7 @@ const EXAMPLES = `
 Examples:
   psephos reconcile                                       evidence = databases
   psephos reconcile --nats tls://localhost:4222           evidence = databases = what the stream still has
+  psephos reconcile --shard-router shard-router.json      and constraints and triggers are as the migrations made them
   psephos reconcile --json | jq '.differences[]'
   psephos reconcile --repair --shard-router shard-router.json
 
@@ -42,7 +43,7 @@ export function reconcileCommand(program: Command, { run, stopSignal }: Cli): vo
     .option("--nats <url>", "also compare the stream, on tls://host:port; the profile's unless given")
     .option("--log-key <key>", "demand this verifier key instead of the one the manifest names", parseLogKey)
     .option("--repair", "put rows back as they were sealed, after a question", false)
-    .option("--shard-router <file>", "with --repair: ShardRouter's configuration, with the instances")
+    .option("--shard-router <file>", "ShardRouter's configuration: also compare the databases' constraints")
     .option("--yes", "with --repair: do not ask before writing", false)
     .addHelpText("after", EXAMPLES)
     .action((options: ReconcileCommandOptions) =>
@@ -50,12 +51,10 @@ export function reconcileCommand(program: Command, { run, stopSignal }: Cli): vo
         const electionId = context.election(options.election);
         const signal = stopSignal();
         if (options.repair) return repairElection(context, electionId, options, signal);
-        if (options.yes || options.shardRouter !== undefined) {
-          throw new UsageError("--yes and --shard-router are for --repair: without it nothing is written");
-        }
+        if (options.yes) throw new UsageError("--yes is for --repair: without it nothing is written");
         const found = await compareElection(context, electionId, options, { signal });
         context.show(reconciliationJson(electionId, found), () => describeReconciliation(found).join("\n"));
-        return found.report.ok && found.differences.none ? ExitCode.ok : ExitCode.failed;
+        return isWell(found) ? ExitCode.ok : ExitCode.failed;
       }),
     );
   addEvidenceOptions(reconcile, "the evidence store; the profile's unless given");

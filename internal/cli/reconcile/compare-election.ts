@@ -3,11 +3,14 @@ import { decodeRecordMessage, decodeRun } from "../../audit/record-message.ts";
 import { FormatError } from "../../ballot/format-error.ts";
 import type { VoteRecord } from "../../ballot/record.ts";
 import { grpcTls } from "../../config/fields.ts";
+import { loadConfig } from "../../config/load-config.ts";
 import type { ElectionId } from "../../core/ids.ts";
+import { readBrokenGuards } from "../../postgres/schema-guards.ts";
 import { Differences } from "../../reconcile/difference.ts";
 import { Reconciliation } from "../../reconcile/reconciliation.ts";
 import type { Repair } from "../../reconcile/repair.ts";
 import type { ReadChain } from "../../reconcile/shard-rows.ts";
+import { type ShardRouterConfig, shardRouterConfig } from "../../shard/config.ts";
 import { RecordStream } from "../../stream/record-stream.ts";
 import { createLogger } from "../../telemetry/logger.ts";
 import { EvidenceReader } from "../../verify/evidence-reader.ts";
@@ -19,21 +22,31 @@ import type { CliContext } from "../context.ts";
 import { type EvidenceOptions, evidencePlace, openEvidence } from "../evidence.ts";
 import { UnreachableError, UsageError } from "../exit-code.ts";
 import { bar } from "../progress-bar.ts";
+import { configOf } from "../restore-setup.ts";
 
 export interface CompareOptions extends EvidenceOptions {
   /** false: --no-public. */
   readonly public?: string | false;
   readonly nats?: string;
   readonly logKey?: string;
+  /** ShardRouter's configuration: it names the databases whose rules are to be compared with the migrations'. */
+  readonly shardRouter?: string;
 }
 
 /** Begins a repair from the evidence of the first so many entries of the log. */
 export type BeginRepair = (opened: OpenedManifest, size: number) => Repair;
 
+export interface BrokenGuard {
+  readonly instance: string;
+  readonly guard: string;
+}
+
 export interface ComparedElection {
   /** Of the evidence itself. */
   readonly report: VerificationReport;
   readonly differences: Differences;
+  /** Constraints and triggers of the databases that are not as the migrations made them. */
+  readonly guards: readonly BrokenGuard[];
   /** Undefined where there is no manifest: the report says so. */
   readonly reconciliation: Reconciliation | undefined;
   /** Knows what is damaged, if it was begun. */
@@ -53,7 +66,7 @@ export async function compareElection(
 ): Promise<ComparedElection> {
   const place = evidencePlace(options, context.profile);
   if (!place) throw new UsageError("name the evidence store with --evidence");
-  const { logKey } = options;
+  const { logKey, shardRouter } = options;
   const report = new VerificationReport();
   const url = publicUrl(context, options);
   const source = url === undefined ? undefined : httpSource(url, electionId);
@@ -66,6 +79,8 @@ export async function compareElection(
   const signed = source && (await openPublicLog({ source, electionId, report, logKey }));
   if (!source) report.unchecked("that the public log is of this evidence");
   if (!stream) report.unchecked("the stream, which --nats names");
+  const guards = shardRouter === undefined ? undefined : await readGuards(shardRouter);
+  if (!guards) report.unchecked("the databases' constraints and triggers, which --shard-router names");
   // Where there is no manifest, verifying the evidence says so.
   const reader = new EvidenceReader({ store });
   const opened = await openManifest({ reader, electionId, report: new VerificationReport() });
@@ -95,7 +110,18 @@ export async function compareElection(
   await reconciliation?.finish();
   const late = reconciliation?.lateStreamRecords ?? 0;
   if (late > 0) report.unchecked(`${late} records that came again on the stream, out of their order`);
-  return { report, differences: reconciliation?.differences ?? new Differences(), reconciliation, repair };
+  const differences = reconciliation?.differences ?? new Differences();
+  return { report, differences, guards: guards ?? [], reconciliation, repair };
+}
+
+/** What nobody misses until it would have refused something. */
+async function readGuards(file: string): Promise<BrokenGuard[]> {
+  const { placement } = configOf<ShardRouterConfig>(() => loadConfig(shardRouterConfig, file));
+  const found = placement.instances.map(async ({ migrate_tls: _, ...connection }) => {
+    const guards = await readBrokenGuards(connection);
+    return guards.map((guard) => ({ instance: connection.name, guard }));
+  });
+  return (await Promise.all(found)).flat();
 }
 
 /** Reads rows through ShardRouter, with the auditor's identity of the profile. */

@@ -23,6 +23,7 @@ import {
   describeReconciliation,
   describeRemaining,
   describeRepaired,
+  isWell,
   leftAloneJson,
   type RepairedInstance,
   reconciliationJson,
@@ -30,7 +31,6 @@ import {
 } from "./report.ts";
 
 export interface RepairCommandOptions extends CompareOptions {
-  readonly shardRouter?: string;
   readonly yes: boolean;
 }
 
@@ -75,16 +75,16 @@ export async function repairElection(
     plans: readonly InstancePlan[],
     done: readonly RepairedInstance[],
   ): ExitCode => {
+    const leftAlone = plans.some(({ shards }) => shards.some(({ kind }) => kind === "refused"));
     const data = {
-      ...reconciliationJson(electionId, compared),
+      ...reconciliationJson(electionId, compared, leftAlone),
       repaired: done.map(repairedJson),
       left_alone: leftAloneJson(plans),
     };
-    context.show(data, () => describeReconciliation(compared).join("\n"));
+    context.show(data, () => describeReconciliation(compared, leftAlone).join("\n"));
     for (const line of describeRemaining(compared)) terminal.say(line);
     if (done.length === 0) terminal.say("nothing was changed");
-    const left = done.some(({ repaired }) => repaired.left.length > 0);
-    return compared.report.ok && compared.differences.none && !left ? ExitCode.ok : ExitCode.failed;
+    return isWell(compared) && !leftAlone ? ExitCode.ok : ExitCode.failed;
   };
   const { repair, reconciliation } = first;
   if (!first.report.ok || !repair || !reconciliation) return show(first, [], []);

@@ -7,10 +7,19 @@ import { formatCount } from "../terminal.ts";
 import { describeFindings, findingsJson } from "../verification.ts";
 import type { ComparedElection } from "./compare-election.ts";
 
-export function reconciliationJson(election: ElectionId, { report, differences }: ComparedElection): object {
+/** Whether everything that was compared is as it was sealed, and as the migrations made it. */
+export function isWell({ report, differences, guards }: Findings): boolean {
+  return report.ok && differences.none && guards.length === 0;
+}
+
+type Findings = Pick<ComparedElection, "report" | "differences" | "guards">;
+
+/** `leftAlone`: whether there are shards that a repair did not touch, which is no good result whatever was found after it. */
+export function reconciliationJson(election: ElectionId, findings: Findings, leftAlone = false): object {
+  const { report, differences, guards } = findings;
   const { list, more, compared } = differences;
   return {
-    result: report.ok && differences.none ? "ok" : "failed",
+    result: isWell(findings) && !leftAlone ? "ok" : "failed",
     election,
     compared: {
       sealed_records: compared.sealed,
@@ -28,11 +37,13 @@ export function reconciliationJson(election: ElectionId, { report, differences }
       problem: found.problem,
     })),
     more_differences: more,
+    broken_guards: guards,
     evidence: findingsJson(report),
   };
 }
 
-export function describeReconciliation({ report, differences }: ComparedElection): string[] {
+export function describeReconciliation(findings: Findings, leftAlone = false): string[] {
+  const { report, differences, guards } = findings;
   const { list, more, compared } = differences;
   const lines = [
     ...describeFindings(report),
@@ -46,9 +57,16 @@ export function describeReconciliation({ report, differences }: ComparedElection
   }
   for (const found of list) lines.push(`DIFFERENCE ${describeDifference(found)}`);
   if (more > 0) lines.push(`and ${formatCount(more)} more differences`);
+  for (const { instance, guard } of guards)
+    lines.push(`DIFFERENCE ${instance}: ${guard} is not as the migrations made it`);
+  const found = [
+    ...(differences.none ? [] : [`${formatCount(list.length + more)} differences from the evidence`]),
+    ...(guards.length === 0 ? [] : [`${guards.length} constraints or triggers are not as they were made`]),
+    ...(leftAlone ? ["shards were left alone"] : []),
+  ];
   if (!report.ok) lines.push("result: FAILED, the evidence itself does not verify: nothing follows from it");
-  else if (differences.none) lines.push("result: ok");
-  else lines.push(`result: FAILED, ${formatCount(list.length + more)} differences from the evidence`);
+  else if (found.length === 0) lines.push("result: ok");
+  else lines.push(`result: FAILED, ${found.join(", ")}`);
   return lines;
 }
 
@@ -100,7 +118,7 @@ export function leftAloneJson(plans: readonly InstancePlan[]): object[] {
 }
 
 /** Why differences stay that no repair takes away, and what to do about them. */
-export function describeRemaining({ differences }: ComparedElection): string[] {
+export function describeRemaining({ differences }: Pick<ComparedElection, "differences">): string[] {
   const kinds = new Set(differences.list.map(({ kind }) => kind));
   if (!kinds.has("unsealed") && !kinds.has("voter")) return [];
   return [
