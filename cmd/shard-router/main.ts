@@ -8,6 +8,7 @@ import type { ConnectionOptions } from "../../internal/postgres/connection.ts";
 import { PostgresElectionStore } from "../../internal/postgres/election-store.ts";
 import { migrate, requireMigrated } from "../../internal/postgres/migrate.ts";
 import { Pool } from "../../internal/postgres/pool.ts";
+import { readBrokenGuards } from "../../internal/postgres/schema-guards.ts";
 import { PostgresShardInstance } from "../../internal/postgres/shard-instance.ts";
 import { shardRouterCallers } from "../../internal/shard/callers.ts";
 import {
@@ -20,7 +21,11 @@ import { Instance } from "../../internal/shard/instance.ts";
 import { ShardMetrics } from "../../internal/shard/metrics.ts";
 import { placeShards } from "../../internal/shard/placement.ts";
 import { ShardRouter } from "../../internal/shard/router.ts";
+import { watchGuards } from "../../internal/shard/watch-guards.ts";
 import { RecordStream } from "../../internal/stream/record-stream.ts";
+
+/** It costs a connection and one query of the catalogs. */
+const LOOK_AT_GUARDS_MS = 60_000;
 
 process.exit(await runService({ name: "shard-router", config: shardRouterConfig, start }));
 
@@ -71,6 +76,20 @@ async function start(context: ServiceContext<ShardRouterConfig>): Promise<AsyncD
     logger,
   });
   await Promise.all(instances.map((instance) => instance.start()));
+
+  const stop = new AbortController();
+  resources.defer(() => stop.abort());
+  for (const options of placement.instances) {
+    void watchGuards({
+      instance: options.name,
+      read: () => readBrokenGuards(routerConnection(options)),
+      everyMs: LOOK_AT_GUARDS_MS,
+      metrics: shardMetrics,
+      clock: systemClock,
+      logger,
+      signal: stop.signal,
+    });
+  }
 
   const router = new ShardRouter({
     instances: byName,

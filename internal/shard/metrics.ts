@@ -1,6 +1,8 @@
 import type { Counter, Gauge, Histogram, Metrics } from "../telemetry/metrics.ts";
 import type { Answer } from "./decide.ts";
 
+type InstanceGauge = "up" | "waiting" | "unpublished" | "behind" | "brokenGuards";
+
 /** What ShardRouter tells about itself. */
 export class ShardMetrics {
   readonly #groupVotes: Histogram<"instance">;
@@ -8,7 +10,7 @@ export class ShardMetrics {
   readonly #answers: Counter<"instance" | "outcome">;
   readonly #published: Counter<"instance">;
   readonly #publishFailures: Counter<"instance">;
-  readonly #gauges: Readonly<Record<"up" | "waiting" | "unpublished" | "behind", Gauges>>;
+  readonly #gauges: Readonly<Record<InstanceGauge, Gauges>>;
 
   constructor(metrics: Metrics) {
     this.#groupVotes = metrics.histogram({
@@ -50,6 +52,11 @@ export class ShardMetrics {
         "psephos_shard_behind_shards",
         "Shards whose records must be read again for the audit stream.",
       ),
+      brokenGuards: new Gauges(
+        metrics,
+        "psephos_shard_broken_guards",
+        "Constraints and triggers that are not as the migrations made them.",
+      ),
     };
   }
 
@@ -73,7 +80,7 @@ export class ShardMetrics {
   }
 
   /** Tells `read()` at each scrape as the gauge's value for an instance. */
-  watch(gauge: "up" | "waiting" | "unpublished" | "behind", instance: string, read: () => number): void {
+  watch(gauge: InstanceGauge, instance: string, read: () => number): void {
     this.#gauges[gauge].watch(instance, read);
   }
 }

@@ -1,0 +1,47 @@
+import { expect, test } from "vitest";
+import { systemClock } from "../core/clock.ts";
+import { ServiceError } from "../core/errors.ts";
+import { createLogger } from "../telemetry/logger.ts";
+import { Metrics } from "../telemetry/metrics.ts";
+import { ShardMetrics } from "./metrics.ts";
+import { watchGuards } from "./watch-guards.ts";
+
+const VOTER = "records_voter of records";
+const CHAIN = "records_chain of records";
+
+test("a rule that is switched off is counted as long as it is, and logged once", async () => {
+  const down = new ServiceError("unavailable", "down");
+  const looks = [[], [VOTER], down, [VOTER, CHAIN], [], [VOTER]];
+  const metrics = new Metrics({ service: "test" });
+  const stop = new AbortController();
+  const counted: (string | undefined)[] = [];
+  const said: string[] = [];
+  await watchGuards({
+    instance: "pg0",
+    read: async () => {
+      const found = looks.shift() ?? [];
+      if (found instanceof Error) throw found;
+      return found;
+    },
+    everyMs: 1,
+    metrics: new ShardMetrics(metrics),
+    clock: {
+      ...systemClock,
+      sleep: async () => {
+        counted.push(
+          /psephos_shard_broken_guards\{.*instance="pg0".*\} (\d)/.exec(await metrics.render())?.[1],
+        );
+        if (looks.length === 0) stop.abort();
+      },
+    },
+    logger: createLogger({
+      service: "test",
+      level: "error",
+      destination: { write: (line) => void said.push(JSON.parse(line).message) },
+    }),
+    signal: stop.signal,
+  });
+  expect(counted).toEqual(["0", "1", "1", "2", "0", "1"]);
+  const broken = (guard: string) => `${guard} is not as the migrations made it`;
+  expect(said).toEqual([broken(VOTER), broken(CHAIN), broken(VOTER)]);
+});

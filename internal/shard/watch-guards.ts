@@ -1,0 +1,38 @@
+// Whether the databases still keep the rules of the migrations: a constraint or trigger that a superuser switched off is
+// missed by nobody until it would have refused something.
+import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { ShardMetrics } from "./metrics.ts";
+
+export interface WatchGuardsOptions {
+  /** By what the placement map calls it. */
+  readonly instance: string;
+  /** The names of the rules that are not as they were made. */
+  readonly read: () => Promise<readonly string[]>;
+  readonly everyMs: number;
+  readonly metrics: Pick<ShardMetrics, "watch">;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Looks until the signal aborts, and never rejects. Each rule is logged when it is first found broken, and counted while it is. */
+export async function watchGuards(options: WatchGuardsOptions): Promise<void> {
+  const { instance, read, everyMs, metrics, clock, logger, signal } = options;
+  let broken: readonly string[] = [];
+  metrics.watch("brokenGuards", instance, () => broken.length);
+  while (!signal.aborted) {
+    try {
+      const found = await read();
+      for (const guard of found) {
+        if (!broken.includes(guard)) logger.error({ instance }, `${guard} is not as the migrations made it`);
+      }
+      broken = found;
+    } catch (error) {
+      // What was seen last holds until somebody looks again.
+      logger.debug({ instance, reason: messageOf(error) }, "a database's rules were not read");
+    }
+    await clock.sleep(everyMs, signal);
+  }
+}
