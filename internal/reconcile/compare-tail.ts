@@ -40,7 +40,7 @@ export async function compareTail(options: CompareTailOptions): Promise<void> {
   } catch (error) {
     if (!(error instanceof ChainError || isLoss(error))) throw error;
     const at = error instanceof ChainError ? error.sequence : sequence(head.sequence + 1);
-    const problem = messageOf(error).replace(/^shard \d+, sequence \d+: /, "");
+    const problem = messageOf(error).replace(/^shard \d+(, sequence \d+)?: /, "");
     differences.add({ shard, sequence: at, kind: "unsealed", problem: `${problem}, in the database` });
   }
 }
