@@ -119,13 +119,21 @@ class ReconcileRounds {
    * with the next vote. The one-vote rule is not looked at here: that takes every voter's votes in memory.
    */
   async #compareTails(differences: Differences): Promise<void> {
-    const { election, head } = this.#options;
+    const { election, head, clock, signal, recordsPerSecond } = this.#options;
+    const readChain = this.#readChain;
+    // While sealing is paused there may be many. The next page is read when this one was taken.
+    const slowly: ReadChain = async function* (shard, first, limit) {
+      for await (const records of readChain(shard, first, limit)) {
+        yield records;
+        await clock.sleep((records.length / recordsPerSecond) * 1000, signal);
+      }
+    };
     // The newest: votes went on while the sealed ones were compared.
     const { shardHeads = [], closed = false } = head() ?? {};
     const before = differences.list.length;
     for (const [shard, sealed] of shardHeads.entries()) {
       await compareTail({
-        readChain: this.#readChain,
+        readChain: slowly,
         head: { ...sealed, shard: shardId(shard), castAt: 0 },
         shards: election.manifest.shards,
         closed,
