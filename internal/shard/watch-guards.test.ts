@@ -11,7 +11,7 @@ const CHAIN = "records_chain of records";
 
 test("a rule that is switched off is counted as long as it is, and logged once", async () => {
   const down = new ServiceError("unavailable", "down");
-  const looks = [[], [VOTER], down, [VOTER, CHAIN], [], [VOTER]];
+  const looks = [down, [], [VOTER], down, [VOTER, CHAIN], [], [VOTER]];
   const metrics = new Metrics({ service: "test" });
   const stop = new AbortController();
   const counted: (string | undefined)[] = [];
@@ -41,7 +41,7 @@ test("a rule that is switched off is counted as long as it is, and logged once",
     }),
     signal: stop.signal,
   });
-  expect(counted).toEqual(["0", "1", "1", "2", "0", "1"]);
+  expect(counted).toEqual([undefined, "0", "1", "1", "2", "0", "1"]);
   const broken = (guard: string) => `${guard} is not as the migrations made it`;
   expect(said).toEqual([broken(VOTER), broken(CHAIN), broken(VOTER)]);
 });

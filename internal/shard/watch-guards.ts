@@ -21,7 +21,6 @@ export interface WatchGuardsOptions {
 export async function watchGuards(options: WatchGuardsOptions): Promise<void> {
   const { instance, read, everyMs, metrics, clock, logger, signal } = options;
   let broken: readonly string[] = [];
-  metrics.watch("brokenGuards", instance, () => broken.length);
   while (!signal.aborted) {
     try {
       const found = await read();
@@ -29,6 +28,8 @@ export async function watchGuards(options: WatchGuardsOptions): Promise<void> {
         if (!broken.includes(guard)) logger.error({ instance }, `${guard} is not as the migrations made it`);
       }
       broken = found;
+      // Not before: until somebody has looked, 0 would be a claim.
+      metrics.watch("brokenGuards", instance, () => found.length);
     } catch (error) {
       // What was seen last holds until somebody looks again.
       logger.debug({ instance, reason: messageOf(error) }, "a database's rules were not read");
