@@ -13,7 +13,7 @@ import { ShardRouterService } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import { ElectionService } from "../../gen/ts/psephos/vote/v1/election_pb.js";
 import { VoteService } from "../../gen/ts/psephos/vote/v1/vote_pb.js";
 import { EventKey } from "../audit/event-key.ts";
-import { encodeManifest, type Manifest } from "../ballot/manifest.ts";
+import { encodeManifest, type Manifest, manifestHash } from "../ballot/manifest.ts";
 import { nameOfKey, promiseKeyName } from "../ballot/manifest-json.ts";
 import { ChoiceOpener } from "../ballot/opening.ts";
 import { generateTallyKeyPair } from "../ballot/tally-key.ts";
@@ -312,8 +312,8 @@ export class TestElection {
     ]);
     expect(sealed.sort(byVoteId)).toEqual(acknowledged.sort(byVoteId));
     // And so every promise was kept.
-    const promiseKey = NoteVerifier.parse(manifest.promises?.key ?? "");
-    for (const file of ledger.promises) verifyPromise({ promise: parsePromise(file), key: promiseKey });
+    const promised = { manifest, manifestHash: manifestHash(manifest) };
+    for (const file of ledger.promises) verifyPromise({ promise: parsePromise(file), ...promised });
     expect(ledger.promises.length > 0).toBe(ledger.size > 0);
     expect(this.#stack.crashes).toEqual([]);
     return { log, evidence };

@@ -1,6 +1,8 @@
 // What a voter was given, checked step by step: a receipt (`.tlog-proof`) or a promise (`.promise`).
 import type { VoteEntry } from "../ballot/entry.ts";
+import type { Manifest } from "../ballot/manifest.ts";
 import { messageOf } from "../core/errors.ts";
+import type { Hash } from "../core/sha256.ts";
 import { parsePromise, verifyPromise } from "../receipt/promise.ts";
 import { judgePromise, type PromiseFate } from "../receipt/promise-fate.ts";
 import { MAX_RECEIPT_BYTES, type ReceiptStep, verifyReceipt } from "../receipt/receipt.ts";
@@ -54,7 +56,8 @@ export interface CheckedReceipt {
 export interface CheckReceiptOptions {
   readonly text: string;
   readonly log: NoteVerifier;
-  readonly promises: NoteVerifier | undefined;
+  readonly manifest: Pick<Manifest, "electionId" | "shards" | "promises">;
+  readonly manifestHash: Hash;
   readonly witnesses: readonly NoteVerifier[];
   /** The newest checkpoint that is known; undefined while there is none. */
   readonly newest: OpenedCheckpoint | undefined;
@@ -104,14 +107,14 @@ async function checkProof(options: CheckReceiptOptions): Promise<CheckedReceipt>
 }
 
 async function checkPromise(options: CheckReceiptOptions): Promise<CheckedReceipt> {
-  const { text, promises: key, newest, fetch, nowMs, onProgress } = options;
+  const { text, manifest, manifestHash, newest, fetch, nowMs, onProgress } = options;
   const steps = new Steps(PROMISE_STEPS);
   let promise: ReturnType<typeof verifyPromise>;
   try {
     const parsed = parsePromise(text);
     steps.pass("promiseForm");
-    if (!key) return { verdict: "no-promises", steps: steps.all() };
-    promise = verifyPromise({ promise: parsed, key });
+    if (!manifest.promises) return { verdict: "no-promises", steps: steps.all() };
+    promise = verifyPromise({ promise: parsed, manifest, manifestHash });
     steps.pass("promiseSignature");
   } catch (error) {
     return { verdict: "forged", steps: steps.fail(error) };

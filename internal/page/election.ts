@@ -17,8 +17,6 @@ export interface Election {
   readonly manifestHash: Hash;
   /** The key that the manifest names. */
   readonly log: NoteVerifier;
-  /** The key of promises, where the election makes any. */
-  readonly promises: NoteVerifier | undefined;
   /** Who should cosign, where the log says so. */
   readonly policy: WitnessPolicy | undefined;
   /** Within how many seconds of a vote the log promises a checkpoint. */
@@ -58,11 +56,9 @@ export async function openElection(base: string, id: ElectionId): Promise<Electi
   if (!manifestBytes) throw new Error(`${id} has no manifest here`);
   const manifest = parseManifest(manifestBytes);
   if (manifest.electionId !== id) throw new Error(`the manifest is of the election ${manifest.electionId}`);
-  const { promises } = manifest;
   return {
     ...{ id, base, manifest, manifestHash: sha256(manifestBytes) },
     log: NoteVerifier.parse(manifest.logKey),
-    promises: promises && NoteVerifier.parse(promises.key),
     ...readDescription(description),
   };
 }

@@ -38,7 +38,8 @@ export function ReceiptCheck({ election, seen }: ReceiptCheckProps): JSX.Element
     setProgress({ state: "checking", done: 0, total: 0 });
     try {
       const checked = await checkReceipt({
-        ...{ text: asSaved(input), log: election.log, promises: election.promises, newest: seen },
+        ...{ text: asSaved(input), log: election.log, newest: seen },
+        ...{ manifest: election.manifest, manifestHash: election.manifestHash },
         witnesses: election.policy?.witnesses.map(({ verifier }) => verifier) ?? [],
         ...{ fetch: sourceOf(election), nowMs: Date.now() },
         onProgress: (done, total) => setProgress({ state: "checking", done, total }),

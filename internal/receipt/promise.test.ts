@@ -4,11 +4,10 @@ import { encodeEntry } from "../ballot/entry.ts";
 import { parseManifest } from "../ballot/manifest.ts";
 import { fromHex, toHex, utf8 } from "../core/bytes.ts";
 import { electionId, sequence, shardId } from "../core/ids.ts";
-import { sha256 } from "../core/sha256.ts";
+import { asHash, sha256 } from "../core/sha256.ts";
 import { BatchTree } from "../tlog/batch-tree.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { NoteSigner, signNote } from "../tlog/note.ts";
-import { ALGORITHM_COSIGNATURE_V1, NoteVerifier, verifierKey } from "../tlog/note-verifier.ts";
 import { anyText, attempt, changeByte } from "../tlog/test-fuzz.ts";
 import { leafHash } from "../tlog/tree.ts";
 import {
@@ -17,15 +16,18 @@ import {
   type PromiseStatement,
   parsePromise,
   parseStatement,
+  type VerifyPromiseOptions,
   verifyPromise,
 } from "./promise.ts";
 import vectors from "./vectors.json" with { type: "json" };
 
-const key = NoteVerifier.parse(vectors.promise_key);
-const signer = NoteSigner.fromSeed(key.name, fromHex(vectors.promise_seed));
+const manifest = parseManifest(utf8(vectors.manifest.canonical));
+const manifestHash = asHash(fromHex(vectors.manifest.hash));
+const KEY_NAME = "psephos.test/council-2031/promise";
+const signer = NoteSigner.fromSeed(KEY_NAME, fromHex(vectors.promise_seed));
 
-function verify(file: string | Uint8Array) {
-  return verifyPromise({ promise: parsePromise(file), key });
+function verify(file: string | Uint8Array, of: Partial<VerifyPromiseOptions["manifest"]> = {}) {
+  return verifyPromise({ promise: parsePromise(file), manifest: { ...manifest, ...of }, manifestHash });
 }
 
 function refusalOf(file: string | Uint8Array): string {
@@ -44,8 +46,7 @@ const { file } = example;
 
 describe("vectors", () => {
   test("the manifest names the key and the delay", () => {
-    const { promises } = parseManifest(utf8(vectors.manifest.canonical));
-    expect(promises).toEqual({ key: vectors.promise_key, delaySeconds: vectors.delay_seconds });
+    expect(manifest.promises).toEqual({ key: vectors.promise_key, delaySeconds: vectors.delay_seconds });
     expect(toHex(sha256(utf8(vectors.manifest.canonical)))).toBe(vectors.manifest.hash);
     expect(signer.verifierKey).toBe(vectors.promise_key);
   });
@@ -141,6 +142,9 @@ describe("what is no promise is refused, and why", () => {
     ["a delay without end", signed({ delaySeconds: 2 ** 53 - 1 }), "is due after"],
     ["a batch of another size", signed({ batchSize: 9 }), "too few hashes"],
     ["an empty batch", signed({ batchSize: 0 }), "not in a tree of size 0"],
+    ["signed for later than the manifest says", signed({ delaySeconds: 2_592_000 }), "manifest says 86400 s"],
+    ["signed for sooner", signed({ delaySeconds: 1 }), "due after 1 s"],
+    ["about another manifest", signed({ manifestHash: sha256(utf8("{}")) }), "another manifest"],
     [
       "another election's",
       signed({ electionId: electionId("council-2032") }),
@@ -154,20 +158,20 @@ describe("what is no promise is refused, and why", () => {
     ["signed by the log", signed({}, [logSigner()]), "no trusted key signed the note"],
     [
       "signed by another key of the name",
-      signed({}, [NoteSigner.fromSeed(key.name, new Uint8Array(32))]),
+      signed({}, [NoteSigner.fromSeed(KEY_NAME, new Uint8Array(32))]),
       "no trusted key",
     ],
   ])("%s", (_, refused, why) => {
     expect(refusalOf(refused)).toContain(why);
   });
 
-  test("with a key that is no promise key", () => {
-    const promise = parsePromise(file);
-    const witness = NoteVerifier.parse(verifierKey(key.name, ALGORITHM_COSIGNATURE_V1, key.publicKey));
-    expect(() => verifyPromise({ promise, key: witness })).toThrow("plain Ed25519");
-    expect(() => verifyPromise({ promise, key: NoteVerifier.parse(vectors.log_key) })).toThrow(
-      "no trusted key",
-    );
+  test("by another manifest: without promises, of another key, of fewer shards", () => {
+    expect(() => verify(file, { promises: undefined })).toThrow("names no key of promises");
+    const promises = { key: vectors.log_key, delaySeconds: vectors.delay_seconds };
+    expect(() => verify(file, { promises })).toThrow("no trusted key");
+    // The example's vote is of shard 2.
+    expect(verify(file, { shards: 3 }).entry.shard).toBe(2);
+    expect(() => verify(file, { shards: 2 })).toThrow("of the shard 2, of 2");
   });
 
   function lineOf(vector: number, line: number): string {

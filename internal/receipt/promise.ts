@@ -18,14 +18,15 @@
 //
 // The signature covers the batch's root, and so every entry. One costs as much as all the rest of many votes' ways.
 import { decodeEntry, type VoteEntry } from "../ballot/entry.ts";
-import { decodeUtf8, fromBase64, toBase64 } from "../core/bytes.ts";
+import type { Manifest } from "../ballot/manifest.ts";
+import { decodeUtf8, equalBytes, fromBase64, toBase64 } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
 import { type ElectionId, electionId } from "../core/ids.ts";
 import type { Hash } from "../core/sha256.ts";
 import { parseCount, parseHash } from "../tlog/checkpoint.ts";
 import { malformed, unverified } from "../tlog/errors.ts";
 import { formatSignatureLine, openNote, parseNote } from "../tlog/note.ts";
-import { ALGORITHM_ED25519, type NoteVerifier } from "../tlog/note-verifier.ts";
+import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { MAX_PROOF_HASHES, verifyInclusion } from "../tlog/proof.ts";
 import { leafHash } from "../tlog/tree.ts";
 
@@ -197,23 +198,34 @@ function voteEntryOf({ entry }: Pick<VotePromise, "entry">): VoteEntry {
   throw malformed("a promise's entry is not a vote's");
 }
 
-/** Throws a TlogError unless the key promised that the vote's entry will be in the log. */
-export function verifyPromise({
-  promise,
-  key,
-}: {
+export interface VerifyPromiseOptions {
   readonly promise: VotePromise;
-  /** The manifest's `promise_key`. */
-  readonly key: NoteVerifier;
-}): VerifiedPromise {
-  if (key.algorithm !== ALGORITHM_ED25519) throw malformed("a promise is signed with a plain Ed25519 key");
+  /** Of the election that it should be of. */
+  readonly manifest: Pick<Manifest, "electionId" | "shards" | "promises">;
+  /** SHA-256 of its bytes. It is the caller's, since a page should not write a manifest again to hash it. */
+  readonly manifestHash: Hash;
+}
+
+/** Throws a TlogError unless the election's key promised what its manifest says: that the vote's entry will be in the log. */
+export function verifyPromise({ promise, manifest, manifestHash }: VerifyPromiseOptions): VerifiedPromise {
+  const { electionId, shards, promises } = manifest;
+  if (!promises) throw unverified(`the manifest of ${electionId} names no key of promises`);
   const entry = voteEntryOf(promise);
   const statement = parseStatement(promise.statement);
-  openNote(promise.statement, [key]);
-  // A key serves one election: with another one's, the statement would be about a log that the key's name is not of.
-  if (!key.name.endsWith(`/${statement.electionId}/promise`)) {
-    throw unverified(`the promise is of the election ${statement.electionId}, and its key is ${key.label}'s`);
+  if (statement.electionId !== electionId) {
+    throw unverified(`the promise is of the election ${statement.electionId}, not ${electionId}`);
   }
+  if (!equalBytes(statement.manifestHash, manifestHash)) {
+    throw unverified("the promise is about an election with another manifest");
+  }
+  openNote(promise.statement, [NoteVerifier.parse(promises.key)]);
+  // Voters were told one delay. Whoever holds the key could promise a longer one, and so nothing at all.
+  if (statement.delaySeconds !== promises.delaySeconds) {
+    throw unverified(
+      `the promise is due after ${statement.delaySeconds} s, and the manifest says ${promises.delaySeconds} s`,
+    );
+  }
+  if (entry.shard >= shards) throw unverified(`the promise is of the shard ${entry.shard}, of ${shards}`);
   const { batchSize: size, batchRoot: root } = statement;
   verifyInclusion({ leaf: leafHash(promise.entry), index: promise.index, size, proof: promise.proof, root });
   return { ...statement, entry, dueAt: dueAt(statement) };

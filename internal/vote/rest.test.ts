@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { manifestHash } from "../ballot/manifest.ts";
 import { testManifest } from "../ballot/test-manifest.ts";
 import { ServiceError } from "../core/errors.ts";
 import { electionId, voteIdOf } from "../core/ids.ts";
 import { parsePromise, verifyPromise } from "../receipt/promise.ts";
-import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { castOverRest } from "./rest.ts";
 import { TestVoteService, testPromises } from "./test-vote-service.ts";
 
@@ -37,10 +37,10 @@ test("a vote is recorded and gets its number", async () => {
 
 test("in an election with promises, the answer has the promise as a file", async () => {
   const promises = testPromises("test-2");
-  services.router.add(testManifest({ electionId: electionId("test-2"), promises }));
+  const manifest = services.router.add(testManifest({ electionId: electionId("test-2"), promises }));
   const { body } = await post({ ...GOOD, election_id: "test-2" });
   const promise = parsePromise(body.promise ?? "");
-  const verified = verifyPromise({ promise, key: NoteVerifier.parse(promises.key) });
+  const verified = verifyPromise({ promise, manifest, manifestHash: manifestHash(manifest) });
   expect(verified).toMatchObject({ electionId: "test-2", delaySeconds: 60, batchSize: 1 });
   const { shard, sequence } = verified.entry;
   expect(body.vote_id).toBe(voteIdOf(shard, sequence, 16));

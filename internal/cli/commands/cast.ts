@@ -7,7 +7,6 @@ import { equalBytes, toHex } from "../../core/bytes.ts";
 import { messageOf } from "../../core/errors.ts";
 import { type ElectionId, voteIdOf } from "../../core/ids.ts";
 import { parsePromise, promiseFile, verifyPromise } from "../../receipt/promise.ts";
-import { NoteVerifier } from "../../tlog/note-verifier.ts";
 import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
 import { CheckFailedError, UnreachableError, UsageError } from "../exit-code.ts";
@@ -87,14 +86,13 @@ function voteJson({ voteId, revision, recordHash }: CastVoteResponse, request: s
 
 /** The promise as a file, once it is known to be one, and of this vote. */
 function verifiedPromise({ voteId, recordHash, promise }: CastVoteResponse, manifest: Manifest): string {
-  if (!promise || !manifest.promises) throw new CheckFailedError("the vote is recorded, and not promised");
+  if (!promise) throw new CheckFailedError("the vote is recorded, and not promised");
   const file = promiseFile(promise);
-  const key = NoteVerifier.parse(manifest.promises.key);
-  const { entry, ...promised } = verifyPromise({ promise: parsePromise(file), key });
+  const verified = { promise: parsePromise(file), manifest, manifestHash: manifestHash(manifest) };
+  const { entry } = verifyPromise(verified);
   const isThisVote =
     voteIdOf(entry.shard, entry.sequence, manifest.shards) === Number(voteId) &&
-    equalBytes(entry.recordHash, recordHash) &&
-    equalBytes(promised.manifestHash, manifestHash(manifest));
+    equalBytes(entry.recordHash, recordHash);
   if (isThisVote) return file;
   throw new CheckFailedError("the vote is recorded, and what is promised is another one");
 }

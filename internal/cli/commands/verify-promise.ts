@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { type Manifest, manifestHash, parseManifest } from "../../ballot/manifest.ts";
-import { equalBytes, toHex } from "../../core/bytes.ts";
+import { toHex } from "../../core/bytes.ts";
 import { messageOf } from "../../core/errors.ts";
 import { type VoteId, voteIdOf } from "../../core/ids.ts";
 import {
@@ -8,12 +8,10 @@ import {
   parsePromise,
   parseStatement,
   type VerifiedPromise,
-  type VotePromise,
   verifyPromise,
 } from "../../receipt/promise.ts";
 import { type Breach, judgePromise, type PromiseFate } from "../../receipt/promise-fate.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../../tlog/checkpoint.ts";
-import { NoteVerifier } from "../../tlog/note-verifier.ts";
 import type { WitnessPolicy } from "../../tlog/witness-policy.ts";
 import { httpSource, type PublicSource } from "../../verify/http-source.ts";
 import { parseLogKey, parseUrl } from "../arguments.ts";
@@ -57,7 +55,8 @@ export function verifyPromiseCommand(verify: Command, { run, terminal, stopSigna
         const manifest = await (options.manifest === undefined
           ? publishedManifest(source)
           : readManifestFile(options.manifest));
-        const verified = verifyWithManifest(promise, manifest);
+        // A promise names its manifest by its hash, so that whoever hands the manifest over need not be trusted.
+        const verified = verifyPromise({ promise, manifest, manifestHash: manifestHash(manifest) });
         // Before the checkpoint is read: what comes into the log between the two is not late.
         const nowMicros = Date.now() * 1000;
         const opened = await publishedCheckpoint(source, manifest, options.logKey, policy);
@@ -91,16 +90,6 @@ async function publishedManifest(source: PublicSource): Promise<Manifest> {
       cause: error,
     });
   }
-}
-
-/** A promise names its manifest by its hash, so that whoever hands the manifest over need not be trusted. */
-function verifyWithManifest(promise: VotePromise, manifest: Manifest): VerifiedPromise {
-  const { manifestHash: promised } = parseStatement(promise.statement);
-  if (!equalBytes(promised, manifestHash(manifest))) {
-    throw new CheckFailedError("the promise is about an election with another manifest");
-  }
-  if (!manifest.promises) throw new CheckFailedError("the election's manifest names no key of promises");
-  return verifyPromise({ promise, key: NoteVerifier.parse(manifest.promises.key) });
 }
 
 async function publishedCheckpoint(
