@@ -17,6 +17,7 @@ import { formatCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteSigner, signNote } from "../tlog/note.ts";
 import { formatTlogProof } from "../tlog/tlog-proof.ts";
 import { leafHash, nodeHash } from "../tlog/tree.ts";
+import { requireRunning } from "./commands/cast.ts";
 import { run } from "./run.ts";
 
 const ELECTION = "council-2031";
@@ -269,6 +270,13 @@ describe("verify promise", () => {
     served.delete("tile/entries/000.p/4");
     expect((await psephos(...verify(file))).said).toContain("is missing");
   });
+});
+
+test("a promise that is dated later is noticed when it is given, by whoever has a clock", () => {
+  const now = 1_930_000_000_000_000;
+  requireRunning(0, now);
+  requireRunning(now + 300_000_000, now);
+  expect(() => requireRunning(now + 300_000_001, now)).toThrow(/recorded, .* runs from 2031-02-27T23:11:40/);
 });
 
 test("verify still checks whole elections, and knows what it does not", async () => {

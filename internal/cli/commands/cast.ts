@@ -10,7 +10,7 @@ import { parsePromise, promiseFile, verifyPromise } from "../../receipt/promise.
 import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
 import { CheckFailedError, UnreachableError, UsageError } from "../exit-code.ts";
-import { formatTable } from "../terminal.ts";
+import { formatTable, formatTime } from "../terminal.ts";
 
 interface CastOptions {
   readonly voter: string;
@@ -45,8 +45,10 @@ export function castCommand(program: Command, { run, terminal }: Cli): void {
           formatTable(Object.entries(vote).map(([key, value]) => [key.replaceAll("_", " "), String(value)])),
         );
         if (promiseOut === undefined || !manifest) return code;
-        await writePromise(promiseOut, verifiedPromise(answer, manifest));
+        const { file, issuedAt } = verifiedPromise(answer, manifest);
+        await writePromise(promiseOut, file);
         terminal.say(`wrote ${promiseOut}`);
+        requireRunning(issuedAt, Date.now() * 1000);
         return code;
       }),
     );
@@ -84,17 +86,34 @@ function voteJson({ voteId, revision, recordHash }: CastVoteResponse, request: s
   };
 }
 
-/** The promise as a file, once it is known to be one, and of this vote. */
-function verifiedPromise({ voteId, recordHash, promise }: CastVoteResponse, manifest: Manifest): string {
+/** The promise as a file and when it was signed, once it is known to be one, and of this vote. */
+function verifiedPromise(
+  { voteId, recordHash, promise }: CastVoteResponse,
+  manifest: Manifest,
+): { readonly file: string; readonly issuedAt: number } {
   if (!promise) throw new CheckFailedError("the vote is recorded, and not promised");
   const file = promiseFile(promise);
   const verified = { promise: parsePromise(file), manifest, manifestHash: manifestHash(manifest) };
-  const { entry } = verifyPromise(verified);
+  const { entry, issuedAt } = verifyPromise(verified);
   const isThisVote =
     voteIdOf(entry.shard, entry.sequence, manifest.shards) === Number(voteId) &&
     equalBytes(entry.recordHash, recordHash);
-  if (isThisVote) return file;
+  if (isThisVote) return { file, issuedAt };
   throw new CheckFailedError("the vote is recorded, and what is promised is another one");
+}
+
+/** Two honest clocks may differ by as much. */
+const MAX_CLOCK_DIFFERENCE_MICROS = 5 * 60 * 1_000_000;
+
+/**
+ * A promise that is dated later runs from then on, and can be broken for so much longer before anybody could prove it. Only
+ * whoever is there when it is made can tell.
+ */
+export function requireRunning(issuedAt: number, nowMicros: number): void {
+  if (issuedAt <= nowMicros + MAX_CLOCK_DIFFERENCE_MICROS) return;
+  throw new CheckFailedError(
+    `the vote is recorded, and the promise runs from ${formatTime(issuedAt)} on, which by this machine's clock is still to come`,
+  );
 }
 
 async function writePromise(path: string, file: string): Promise<void> {
