@@ -122,6 +122,19 @@ describe("receipt and verify receipt", () => {
     );
   });
 
+  test("a witness may say any time, and is repeated", async () => {
+    const file = inFolder("late.tlog-proof");
+    const verify = ["verify", "receipt", file, "--log-key", String(LOG_KEY), "--policy", inFolder("policy")];
+    for (const seconds of [0, 253_402_300_799, 253_402_300_800, Number.MAX_SAFE_INTEGER]) {
+      await writeFile(file, await log.receipt(3, seconds));
+      expect(await json(...verify)).toMatchObject({ code: 0, cosignatures: [{ timestamp: seconds }] });
+      expect(await psephos(...verify)).toMatchObject({
+        code: 0,
+        data: expect.stringContaining("result: ok"),
+      });
+    }
+  });
+
   test("there is none of a vote that is not in the log, or not published", async () => {
     publish(log);
     const receipt = ["receipt", "999", "--election", ELECTION, "--public", base];

@@ -67,7 +67,10 @@ export function formatCount(value: number): string {
 
 /** A moment in microseconds since 1970, in ISO 8601 and UTC. */
 export function formatTime(micros: number): string {
-  const seconds = new Date(micros / 1000).toISOString().slice(0, -5);
+  const date = new Date(micros / 1000);
+  // A witness may sign any number of seconds, and Date ends in the year 275760.
+  if (Number.isNaN(date.getTime())) return `${micros / 1_000_000} s after 1970`;
+  const seconds = date.toISOString().slice(0, -5);
   return `${seconds}.${String(micros % 1_000_000).padStart(6, "0")}Z`;
 }
 
