@@ -14,7 +14,7 @@ export interface MirroredFile {
   readonly contentType: string;
 }
 
-/** docs/operations.md, "Mirrors". */
+/** docs/public-log.md, "Mirrors". */
 export function mirroredType(path: string): string {
   if (path.endsWith(".json")) return "application/json";
   if (path.endsWith(".html")) return "text/html; charset=utf-8";
