@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -89,6 +89,17 @@ describe("what others do not promise", () => {
       (await fetch(`${both.url}/add-checkpoint`, { method: "POST", body })).status;
     expect(await post(log.request(0, 100))).toBe(200);
     expect(await post(rotated.request(100, 200))).toBe(200);
+  });
+
+  test("the same checkpoint again costs no write, whoever sends it", async () => {
+    await post(log.request(0, 100));
+    const [name = ""] = await files();
+    const inode = async () => (await stat(join(witness.folder, "state", name))).ino;
+    const written = await inode();
+    expect(await post(log.request(100, 100))).toBe(200);
+    expect(await inode()).toBe(written);
+    expect(await post(log.request(100, 200))).toBe(200);
+    expect(await inode()).not.toBe(written);
   });
 
   test("a broken state is an error, and never a new beginning", async () => {

@@ -28,8 +28,11 @@ export type WitnessReply =
   | { readonly status: 409; readonly size: TreeSize }
   | { readonly status: 400 | 403 | 404 | 422 | 503; readonly problem: string };
 
-/** Requests of one log that wait for the one before. A log sends one at a time. */
-const MAX_WAITING = 16;
+/**
+ * Requests of one log that wait for the one before. A log sends one at a time; the others are of strangers who repeat its
+ * checkpoints, and take milliseconds. So many that the log's own rather waits behind them than is turned away.
+ */
+const MAX_WAITING = 256;
 
 /** One log, and whoever waits to extend it. */
 interface WitnessedLog {
@@ -113,14 +116,18 @@ export class Witness {
       const oldRoot = known?.root ?? EMPTY_ROOT;
       verifyConsistency({ oldSize, oldRoot, newSize: size, newRoot: root, proof });
     } catch (error) {
-      logger.error(
+      // No more than a warning: anybody can send the log's own checkpoint with another proof.
+      logger.warn(
         { error, origin, old_size: oldSize, size },
-        "refused a checkpoint that does not extend the last",
+        "refused a checkpoint that was not proved to extend the last",
       );
       return refusal(422, error);
     }
 
     const line = signer.cosign(parseNote(note).text, Math.floor(clock.nowMicros() / 1_000_000));
+    // The same checkpoint again leaves nothing to remember. Anybody can send it, and must not have the disk flushed for it,
+    // while the log's own next step waits.
+    if (known && size === knownSize) return { status: 200, lines: line };
     // Before the answer: a crash after it, with the old size on the disk, would let the log go another way from there. A
     // crash before it leaves a cosignature that nobody has seen, and the log is told the new size when it asks again.
     await state.save(origin, withSignaturesOf(note, log.keys) + line);
