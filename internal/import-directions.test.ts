@@ -80,6 +80,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "internal/receipt",
     "internal/verify",
   ],
+  "internal/monitor": [
+    "internal/core",
+    "internal/tlog",
+    "internal/ballot",
+    "internal/evidence",
+    "internal/verify",
+    "internal/telemetry",
+    "type internal/publisher/durable-files.ts",
+  ],
   // Fills what the services keep, in their formats. It reads evidence as AuditService does, and serves nobody.
   "internal/restore": [
     "internal/core",
@@ -126,6 +135,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "internal/publisher/durable-files.ts",
     "internal/restore",
     "internal/witness",
+    "internal/monitor",
     "internal/shard/config.ts",
     "internal/shard/placement.ts",
     "deploy/local",

@@ -6,6 +6,7 @@ import { auditCommand } from "./commands/audit.ts";
 import { castCommand } from "./commands/cast.ts";
 import { costCommand } from "./commands/cost.ts";
 import { electionCommand } from "./commands/election.ts";
+import { monitorCommand } from "./commands/monitor.ts";
 import { queryCommand } from "./commands/query.ts";
 import { receiptCommand } from "./commands/receipt.ts";
 import { reconcileCommand } from "./commands/reconcile.ts";
@@ -92,6 +93,7 @@ export function createProgram({ terminal, stopSignal, exit }: ProgramOptions): C
     costCommand,
     wormCommand,
     witnessCommand,
+    monitorCommand,
   ];
   for (const define of commands) define(program, cli);
   return program;

@@ -15,6 +15,8 @@ export interface EntrySequenceOptions {
   /** The log's. */
   readonly size: TreeSize;
   readonly report: VerificationReport;
+  /** Where each shard is before the first entry that is accepted; without it that is the log's first. */
+  readonly heads?: readonly ShardHead[] | undefined;
 }
 
 /** Reads a log as the public can: which entries there are, in which order, and that none is missing. */
@@ -26,11 +28,19 @@ export class EntrySequence {
 
   constructor(options: EntrySequenceOptions) {
     this.#options = options;
-    const { manifest, manifestHash } = options;
-    this.#heads = Array.from({ length: manifest.shards }, (_, shard) => ({
-      sequence: sequence(0),
-      hash: genesisHash(manifestHash, shardId(shard)),
-    }));
+    const { manifest, manifestHash, heads } = options;
+    const begun = heads && [...heads];
+    this.#heads =
+      begun ??
+      Array.from({ length: manifest.shards }, (_, shard) => ({
+        sequence: sequence(0),
+        hash: genesisHash(manifestHash, shardId(shard)),
+      }));
+  }
+
+  /** Each shard's last entry; undefined where it is not known. */
+  get heads(): readonly (ShardHead | undefined)[] {
+    return this.#heads;
   }
 
   accept(index: number, bytes: Uint8Array): void {

@@ -89,7 +89,8 @@ async function compareTiles(
   for (let i = 0; i < tiles.length; i += AHEAD) await Promise.all(tiles.slice(i, i + AHEAD).map(compare));
 }
 
-async function problemWith({ path, bytes }: Tile, source: PublicSource): Promise<string | undefined> {
+/** What is wrong with a tile as it is served, if anything. */
+export async function problemWith({ path, bytes }: Tile, source: PublicSource): Promise<string | undefined> {
   const { level, index, width } = parseTilePath(path);
   // The entries were read from these.
   if (level === "entries" && width === TILE_WIDTH) return undefined;
