@@ -7,7 +7,7 @@ import { CosignatureSigner, cosignaturesOf, readCosignature } from "./cosignatur
 import { TlogError } from "./errors.ts";
 import { NoteSigner, signNote } from "./note.ts";
 import { NoteVerifier } from "./note-verifier.ts";
-import { anyText, attempt } from "./test-fuzz.ts";
+import { anyText, attempt, changeByte } from "./test-fuzz.ts";
 import vectors from "./vectors.json" with { type: "json" };
 
 const { seed, name, timestamp, text, line, verifierKey } = vectors.cosignature;
@@ -40,6 +40,17 @@ describe("a cosignature", () => {
     const logKey = NoteVerifier.parse(log.verifierKey);
     const { cosignatures } = openCheckpoint({ note, log: logKey, witnesses: [witness] });
     expect(cosignatures).toEqual([{ verifier: witness, timestamp }]);
+  });
+
+  test("verifies in no note that has one byte changed, but for lines of keys that nobody knows", () => {
+    const [logKey, bytes] = [NoteVerifier.parse(log.verifierKey), utf8(NOTE)];
+    for (let at = 0; at < bytes.length; at++) {
+      const opened = attempt(() =>
+        openCheckpoint({ note: changeByte(bytes, at), log: logKey, witnesses: [witness] }),
+      );
+      // A line whose key is another's by the change says nothing, and so takes the witness away.
+      expect(opened?.cosignatures ?? [], `byte ${at}`).toEqual([]);
+    }
   });
 
   test("of another text, time or key does not verify, and refuses its note", () => {
