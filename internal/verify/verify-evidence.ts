@@ -11,6 +11,7 @@ import { LogKeys } from "../tlog/log-keys.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { ObjectArchivedError, type ObjectStore } from "../worm/object-store.ts";
 import { checkSegment, type SegmentChecker, type SegmentContent } from "./check-segment.ts";
+import { demandKey } from "./demand-key.ts";
 import type { KnownTree } from "./evidence-log.ts";
 import { EvidenceReader } from "./evidence-reader.ts";
 import { faultOf } from "./fault.ts";
@@ -97,18 +98,6 @@ export async function verifyEvidence(options: VerifyEvidenceOptions): Promise<Ve
     shardHeads: evidence.heads,
     tally: counting.tally,
   };
-}
-
-/** The key that somebody knows must be the one that the manifest names, or one that a change of key leads to: answers whether. */
-export function demandKey(
-  known: string | undefined,
-  keys: LogKeys,
-  object: string,
-  report: VerificationReport,
-): boolean {
-  if (known === undefined || keys.all.map(String).includes(known)) return true;
-  report.problem({ object }, "names another log key than the one given, and no change of key leads to that");
-  return false;
 }
 
 /** Segments that are on their way from the store while one is checked. */

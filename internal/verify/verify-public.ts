@@ -12,9 +12,9 @@ import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { verifyConsistency } from "../tlog/proof.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
 import { parseTlogProof } from "../tlog/tlog-proof.ts";
+import { demandKey } from "./demand-key.ts";
 import { type PublicSource, SourceError, SourceGoneError } from "./http-source.ts";
 import type { VerificationReport } from "./report.ts";
-import { demandKey } from "./verify-evidence.ts";
 import { type VerifiedTree, verifyTree } from "./verify-tree.ts";
 
 export interface VerifyPublicOptions {
