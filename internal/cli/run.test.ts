@@ -23,6 +23,8 @@ const COMMANDS = [
   "cost",
   "restore",
   "worm",
+  "witness",
+  "monitor",
 ];
 
 beforeEach(async () => {
