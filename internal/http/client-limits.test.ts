@@ -86,6 +86,18 @@ describe("limits", () => {
     expect([1, 2, 3, 4].map(() => admitted(of, a))).toEqual([true, true, true, false]);
   });
 
+  test("what costs more takes more tokens, up to all there are", () => {
+    const of = limits();
+    const a = from("192.0.2.1");
+    of.admit(a, 2);
+    expect(() => of.admit(a, 2)).toThrow(expect.objectContaining({ retryDelayMs: 100 }));
+    of.admit(a);
+    expect(() => of.admit(a, 1_000)).toThrow(expect.objectContaining({ retryDelayMs: 300 }));
+    now += 300;
+    of.admit(a, 1_000);
+    expect(admitted(of, a)).toBe(false);
+  });
+
   test("clients behind a proxy are told apart, and nobody escapes by writing the header", () => {
     const of = limits({ burst: 1 });
     expect(admitted(of, from("10.0.0.1", "192.0.2.1"))).toBe(true);

@@ -46,17 +46,19 @@ export class ClientLimits {
     return this.#buckets.size;
   }
 
-  /** Takes a token for a request, or throws the RESOURCE_EXHAUSTED that says when there will be one. */
-  admit(request: IncomingMessage): void {
+  /** Takes a request's tokens, or throws the RESOURCE_EXHAUSTED that says when there will be as many. */
+  admit(request: IncomingMessage, tokens = 1): void {
     const key = this.#limited(clientOf(request, this.#options.trustedProxies));
     if (key === undefined) return;
     const bucket = this.#bucketOf(key);
-    if (bucket.tokens < 1) {
-      const retryDelayMs = Math.ceil(((1 - bucket.tokens) / this.#options.requestsPerSecond) * 1000);
+    // Where the burst is less, it is the most that anybody ever has.
+    const cost = Math.min(tokens, this.#options.burst);
+    if (bucket.tokens < cost) {
+      const retryDelayMs = Math.ceil(((cost - bucket.tokens) / this.#options.requestsPerSecond) * 1000);
       const options = { reason: "TOO_MANY_REQUESTS", retryDelayMs };
       throw new ServiceError("resource-exhausted", "too many requests from your address", options);
     }
-    bucket.tokens -= 1;
+    bucket.tokens -= cost;
   }
 
   /** Counts a connection until it is closed. False when its client has too many. */

@@ -13,7 +13,7 @@ import { openCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { verifyConsistency, verifyInclusion } from "../tlog/proof.ts";
 import { leafHash } from "../tlog/tree.ts";
-import { routeDigestReads, streamCounter } from "./digest-service.ts";
+import { type PublisherReads, routeDigestReads, streamCounter } from "./digest-service.ts";
 import type { WatchTimes } from "./digest-watch.ts";
 import { PublicHttpServer } from "./public-http.ts";
 import type { Publisher } from "./publisher.ts";
@@ -43,15 +43,17 @@ interface Serving {
   readonly watchTimes?: WatchTimes;
   readonly clients?: Parameters<typeof testClientLimits>[0];
   readonly idleMs?: number;
+  readonly reading?: PublisherReads;
 }
 
-async function serve({ watchTimes, clients: changes, idleMs = 20_000 }: Serving = {}): Promise<string> {
+async function serve(serving: Serving = {}): Promise<string> {
+  const { watchTimes, clients: changes, idleMs = 20_000, reading = publisher } = serving;
   const { logger, publisherMetrics: metrics } = directories;
   const clients = testClientLimits(changes);
   const openStream = streamCounter(clients);
   const procedures = new ConnectEdge({
     routes: (router) => {
-      routeDigestReads(router, { publisher, openStream, ...(watchTimes && { watchTimes }) });
+      routeDigestReads(router, { publisher: reading, openStream, ...(watchTimes && { watchTimes }) });
     },
     maxBytes: 4096,
     grpcWeb: true,
@@ -83,6 +85,43 @@ const CLIENTS: readonly [string, (baseUrl: string) => Client<typeof DigestServic
     (baseUrl) => createClient(DigestService, createGrpcWebTransport({ baseUrl, httpVersion: "1.1" })),
   ],
 ];
+
+test("proofs are made one after another, and more than wait are refused", async () => {
+  const open = Promise.withResolvers<void>();
+  let reads = 0;
+  const reading: PublisherReads = {
+    heads: (id) => publisher.heads(id),
+    newest: (id) => publisher.newest(id),
+    logKey: (id) => publisher.logKey(id),
+    read: async (path) => {
+      reads++;
+      await open.promise;
+      return publisher.read(path);
+    },
+  };
+  const baseUrl = await serve({ reading });
+  const client = createClient(DigestService, createConnectTransport({ baseUrl, httpVersion: "1.1" }));
+  const asked = Array.from({ length: 65 }, (_, i) =>
+    client.getInclusionProof({ electionId, index: BigInt(i) }),
+  );
+  await expect(Promise.race(asked)).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  // Of the first one: the bundle, its tile and those of the right edge.
+  expect(reads).toBeLessThan(6);
+  open.resolve();
+  const answers = await Promise.allSettled(asked);
+  expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(64);
+  expect(await client.getInclusionProof({ electionId })).toMatchObject({ treeSize: 300n });
+});
+
+test("a call counts as ten requests", async () => {
+  const baseUrl = await serve({ clients: { burst: 25, requestsPerSecond: 0.001, exempt: addressSet([]) } });
+  const client = createClient(DigestService, createConnectTransport({ baseUrl, httpVersion: "1.1" }));
+  await client.getLatestCheckpoint({ electionId });
+  await client.getLatestCheckpoint({ electionId });
+  // What Connect makes of a 429 (connectrpc.com/docs/protocol, "HTTP to Error Code").
+  await expect(client.getLatestCheckpoint({ electionId })).rejects.toMatchObject({ code: Code.Unavailable });
+  expect((await fetch(`${baseUrl}/${electionId}/checkpoint`)).status).toBe(200);
+});
 
 describe.each(CLIENTS)("over %s", (_, clientOf) => {
   test("entries and growth are proved, at the newest size and at older ones", async () => {

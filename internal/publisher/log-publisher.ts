@@ -47,7 +47,7 @@ const RETRY_MS = 1000;
 export class LogPublisher {
   readonly #options: LogPublisherOptions;
   readonly #logger: Logger;
-  readonly #turns = new Turns({ limit: MAX_WAITING });
+  readonly #turns = new Turns({ limit: MAX_WAITING, what: "heads of this election" });
   /** What the disk says. Undefined while it has to be read, at the start and after any failure that could have changed it. */
   #log: SignedLog | undefined;
   /** The log's keys, as they were when the disk was last read or written. */

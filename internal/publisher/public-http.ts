@@ -48,6 +48,8 @@ const MAX_HEADERS = 64;
 const MIN_COMPRESSED_BYTES = 1024;
 /** What scripts of other sites may see beside the headers that they always may. */
 const EXPOSED_HEADERS = ["ETag", "Content-Range", "Accept-Ranges", "Date", "Retry-After"];
+/** A call costs as much as so many files: a proof is hashed out of several tiles. */
+const CALL_TOKENS = 10;
 /** How long a stop waits for responses under way. */
 const STOP_MS = 2000;
 
@@ -121,7 +123,7 @@ function requestListener(
     response.setHeader("X-Content-Type-Options", "nosniff");
     const path = request.url?.split("?", 1)[0] ?? "";
     const serve = async () => {
-      options.clients.admit(request);
+      options.clients.admit(request, procedures.has(path) ? CALL_TOKENS : 1);
       if (request.method === "OPTIONS") preflight(response);
       else if (procedures.has(path)) await procedures.serve(path, request, response);
       else await serveFile(readers, path, request, response);

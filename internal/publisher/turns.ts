@@ -3,16 +3,19 @@ import { ServiceError } from "../core/errors.ts";
 /** Runs one piece of work at a time, in the order they came. Over its limit it refuses instead of queueing. */
 export class Turns {
   readonly #limit: number;
+  readonly #what: string;
   #waiting = 0;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(options: { readonly limit: number }) {
+  /** `what`: the name of the work, in the plural. */
+  constructor(options: { readonly limit: number; readonly what: string }) {
     this.#limit = options.limit;
+    this.#what = options.what;
   }
 
   run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#waiting >= this.#limit) {
-      const message = "too many heads of this election are waiting";
+      const message = `too many ${this.#what} are waiting`;
       return Promise.reject(new ServiceError("resource-exhausted", message, { retryDelayMs: 1000 }));
     }
     this.#waiting += 1;
