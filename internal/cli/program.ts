@@ -2,22 +2,6 @@ import { Command } from "commander";
 import { ServiceError } from "../core/errors.ts";
 import { SourceError } from "../verify/http-source.ts";
 import type { Cli } from "./cli.ts";
-import { auditCommand } from "./commands/audit.ts";
-import { castCommand } from "./commands/cast.ts";
-import { costCommand } from "./commands/cost.ts";
-import { electionCommand } from "./commands/election.ts";
-import { monitorCommand } from "./commands/monitor.ts";
-import { queryCommand } from "./commands/query.ts";
-import { receiptCommand } from "./commands/receipt.ts";
-import { reconcileCommand } from "./commands/reconcile.ts";
-import { replayCommand } from "./commands/replay.ts";
-import { restoreCommand } from "./commands/restore.ts";
-import { startCommand } from "./commands/start.ts";
-import { statusCommand } from "./commands/status.ts";
-import { tallyCommand } from "./commands/tally.ts";
-import { verifyCommand } from "./commands/verify.ts";
-import { witnessCommand } from "./commands/witness.ts";
-import { wormCommand } from "./commands/worm.ts";
 import { CliContext } from "./context.ts";
 import { type ExitCode, UnreachableError, UsageError } from "./exit-code.ts";
 import { defaultProfilePath, loadProfile } from "./profile.ts";
@@ -46,8 +30,36 @@ Exit status:
 
 Data goes to standard output, everything else to standard error.`;
 
-/** The psephos command line. */
-export function createProgram({ terminal, stopSignal, exit }: ProgramOptions): Command {
+type DefineCommand = (program: Command, cli: Cli) => void;
+
+/**
+ * In the order in which --help lists them. What a command needs is loaded when it is the one that runs: all of it together
+ * takes longer to load than most commands take to run.
+ */
+const COMMANDS: ReadonlyMap<string, () => Promise<DefineCommand>> = new Map([
+  ["start", async () => (await import("./commands/start.ts")).startCommand],
+  ["election", async () => (await import("./commands/election.ts")).electionCommand],
+  ["cast", async () => (await import("./commands/cast.ts")).castCommand],
+  ["replay", async () => (await import("./commands/replay.ts")).replayCommand],
+  ["status", async () => (await import("./commands/status.ts")).statusCommand],
+  ["verify", async () => (await import("./commands/verify.ts")).verifyCommand],
+  ["audit", async () => (await import("./commands/audit.ts")).auditCommand],
+  ["reconcile", async () => (await import("./commands/reconcile.ts")).reconcileCommand],
+  ["tally", async () => (await import("./commands/tally.ts")).tallyCommand],
+  ["receipt", async () => (await import("./commands/receipt.ts")).receiptCommand],
+  ["restore", async () => (await import("./commands/restore.ts")).restoreCommand],
+  ["query", async () => (await import("./commands/query.ts")).queryCommand],
+  ["cost", async () => (await import("./commands/cost.ts")).costCommand],
+  ["worm", async () => (await import("./commands/worm.ts")).wormCommand],
+  ["witness", async () => (await import("./commands/witness.ts")).witnessCommand],
+  ["monitor", async () => (await import("./commands/monitor.ts")).monitorCommand],
+]);
+
+/** The psephos command line, with the command that `args` name. */
+export async function createProgram(
+  args: readonly string[],
+  { terminal, stopSignal, exit }: ProgramOptions,
+): Promise<Command> {
   const program = new Command("psephos")
     .description("Runs elections on a verifiable vote ledger, and checks them.")
     .option("--profile <file>", "where the deployment is and who you are there", defaultProfilePath())
@@ -77,24 +89,10 @@ export function createProgram({ terminal, stopSignal, exit }: ProgramOptions): C
   };
 
   const cli: Cli = { terminal, stopSignal, run };
-  const commands = [
-    startCommand,
-    electionCommand,
-    castCommand,
-    replayCommand,
-    statusCommand,
-    verifyCommand,
-    auditCommand,
-    reconcileCommand,
-    tallyCommand,
-    receiptCommand,
-    restoreCommand,
-    queryCommand,
-    costCommand,
-    wormCommand,
-    witnessCommand,
-    monitorCommand,
-  ];
+  const [name = ""] = program.parseOptions([...args]).operands;
+  const named = COMMANDS.get(name);
+  // Without the name of a command it will be help, or a mistake with a hint: these speak of them all.
+  const commands = await Promise.all((named ? [named] : [...COMMANDS.values()]).map((load) => load()));
   for (const define of commands) define(program, cli);
   return program;
 }

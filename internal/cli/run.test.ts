@@ -23,6 +23,7 @@ const COMMANDS = [
   "cost",
   "restore",
   "worm",
+  "reconcile",
   "witness",
   "monitor",
 ];

@@ -18,7 +18,8 @@ export async function run({ args, terminal, stopSignal }: RunOptions): Promise<E
     code = value;
   };
   try {
-    await createProgram({ terminal, stopSignal, exit }).parseAsync(args, { from: "user" });
+    const program = await createProgram(args, { terminal, stopSignal, exit });
+    await program.parseAsync(args, { from: "user" });
     return code;
   } catch (error) {
     // commander has said what is wrong; --help ends here too, with exit code 0.
