@@ -4,12 +4,21 @@ import { readFile, writeFile } from "node:fs/promises";
 import { audit } from "./audit.ts";
 import { checkpointDelay } from "./checkpoint-delay.ts";
 import { comparisons } from "./comparisons.ts";
+import { page } from "./page.ts";
 import { promise } from "./promise.ts";
 import { publicHttp } from "./public-http.ts";
 import { recovery } from "./recovery.ts";
 import { machine, renderDocument, type Section, say } from "./section.ts";
 
-const SECTIONS: readonly Section[] = [comparisons, checkpointDelay, promise, publicHttp, audit, recovery];
+const SECTIONS: readonly Section[] = [
+  comparisons,
+  checkpointDelay,
+  promise,
+  publicHttp,
+  audit,
+  recovery,
+  page,
+];
 const DOCUMENT = new URL("../../docs/benchmarks.md", import.meta.url);
 
 const names = process.argv.slice(2).filter((argument) => argument !== "--json");

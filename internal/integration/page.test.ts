@@ -6,6 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openBrowser } from "../../deploy/local/chromium.ts";
 import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
 import { asHash } from "../core/sha256.ts";
+import { keyChangePath } from "../evidence/key-change.ts";
+import { SigningKey } from "../publisher/signing-key.ts";
 import { serveDirectory } from "../publisher/test-mirror.ts";
 import { openCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
@@ -112,7 +114,6 @@ describe("check my receipt", () => {
     const { page, complaints } = visitor;
     const receipt = await receiptOf(123);
     await castAndPublish(20); // So that the log is not the receipt's own any more.
-    await page.waitForResponse(`${base}town/checkpoint`);
     expect(await check(page, receipt)).toEqual({ verdict: "good", steps: Array(5).fill("passed") });
     await page.reload();
     await page
@@ -279,6 +280,32 @@ test("a copy of the public folder on any static host is the page, too", async ()
   await visitor.page.getByRole("button", { name: "Verify", exact: true }).click();
   await visitor.page.locator("[data-outcome=good]").waitFor();
   expect(visitor.complaints).toEqual([]);
+});
+
+test("a log that changes its key is followed, and receipts of before stay good", async () => {
+  await using visitor = await visit("#/town/receipt");
+  const { page } = visitor;
+  const receipt = await receiptOf(200);
+  const { services, folders } = stack.stack;
+  const next = join(folders.signingKeyFile, "..", "next-signing-key");
+  await SigningKey.generate(next);
+  services.publisher.config = { ...services.publisher.config, next_key_file: next };
+  await services.publisher.restart();
+  // With the next vote: a log that does not grow is not signed anew.
+  await castAndPublish(1);
+  await until("the log has the change", async () => (await election.source(keyChangePath(1))) !== undefined);
+  const { key_file: _, next_key_file: __, ...config } = services.publisher.config as Record<string, unknown>;
+  services.publisher.config = { ...config, key_file: next };
+  await services.publisher.restart();
+  await castAndPublish(5);
+  await page.getByLabel("Or its text").fill(receipt);
+  await page.getByRole("button", { name: "Check", exact: true }).click();
+  await page.locator("[data-verdict=good]").waitFor();
+  await page.goto(`${base}#/town`);
+  await page.locator("[data-condition=good]").waitFor();
+  await page.goto(`${base}#/town/verify`);
+  await page.getByRole("button", { name: "Verify", exact: true }).click();
+  await page.locator("[data-outcome=good]").waitFor();
 });
 
 test("a log that stalls is said to have stalled, and that it goes on when it does", async () => {

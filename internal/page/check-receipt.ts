@@ -8,6 +8,7 @@ import { judgePromise, type PromiseFate } from "../receipt/promise-fate.ts";
 import { MAX_RECEIPT_BYTES, type ReceiptStep, verifyReceipt } from "../receipt/receipt.ts";
 import type { OpenedCheckpoint } from "../tlog/checkpoint.ts";
 import { TlogError } from "../tlog/errors.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
 import type { NoteVerifier } from "../tlog/note-verifier.ts";
 import type { TileFetch } from "../tlog/tile-fetch.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
@@ -55,7 +56,7 @@ export interface CheckedReceipt {
 
 export interface CheckReceiptOptions {
   readonly text: string;
-  readonly log: NoteVerifier;
+  readonly log: NoteVerifier | LogKeys;
   readonly manifest: Pick<Manifest, "electionId" | "shards" | "promises">;
   readonly manifestHash: Hash;
   readonly witnesses: readonly NoteVerifier[];

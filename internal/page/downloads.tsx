@@ -23,7 +23,7 @@ export function Downloads({ election, seen }: DownloadsProps): JSX.Element {
     ["../index.json", messages.downloadIndex],
   ];
   const permalink = new URL(linkTo(election.id, { view: "overview" }), election.base).href;
-  const command = `psephos verify --election ${election.id} --public ${election.base} --log-key '${election.log}'`;
+  const command = `psephos verify --election ${election.id} --public ${election.base} --log-key '${election.key}'`;
   return (
     <>
       <section>
@@ -44,7 +44,7 @@ export function Downloads({ election, seen }: DownloadsProps): JSX.Element {
         <h2>{messages.keyHeading}</h2>
         <p>{messages.keyNote}</p>
         <p>
-          <code class="key">{election.log.toString()}</code>
+          <code class="key">{election.key.toString()}</code>
         </p>
         <p>{messages.manifestHash}</p>
         <p>

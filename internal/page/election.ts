@@ -4,6 +4,8 @@ import { decodeUtf8, utf8 } from "../core/bytes.ts";
 import { type ElectionId, isElectionId } from "../core/ids.ts";
 import { readAtMost } from "../core/read-body.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
+import { readKeyChanges } from "../evidence/key-change.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import type { TileFetch } from "../tlog/tile-fetch.ts";
 import { parseWitnessPolicy, type WitnessPolicy } from "../tlog/witness-policy.ts";
@@ -15,8 +17,8 @@ export interface Election {
   readonly base: string;
   readonly manifest: Manifest;
   readonly manifestHash: Hash;
-  /** The key that the manifest names. */
-  readonly log: NoteVerifier;
+  /** The key that the manifest names: everything else follows from it. */
+  readonly key: NoteVerifier;
   /** Who should cosign, where the log says so. */
   readonly policy: WitnessPolicy | undefined;
   /** Within how many seconds of a vote the log promises a checkpoint. */
@@ -40,6 +42,11 @@ export function sourceOf({ base, id }: Pick<Election, "base" | "id">): TileFetch
   return httpSource(base, id, { attempts: 3, timeoutMs: 10_000 });
 }
 
+/** The log's keys up to now: the manifest's, and those that changes of key led to. */
+export function readKeys({ key }: Election, source: TileFetch): Promise<LogKeys> {
+  return readKeyChanges(key, source);
+}
+
 export async function listElections(base: string): Promise<ElectionId[]> {
   const response = await fetch(new URL("index.json", base), { cache: "no-store" });
   if (!response.ok) throw new Error(`index.json: HTTP status ${response.status}`);
@@ -58,14 +65,14 @@ export async function openElection(base: string, id: ElectionId): Promise<Electi
   if (manifest.electionId !== id) throw new Error(`the manifest is of the election ${manifest.electionId}`);
   return {
     ...{ id, base, manifest, manifestHash: sha256(manifestBytes) },
-    log: NoteVerifier.parse(manifest.logKey),
+    key: NoteVerifier.parse(manifest.logKey),
     ...readDescription(description),
   };
 }
 
 /** log.json is not signed: what it says decides nothing, and what cannot be read of it is left out. */
 function readDescription(bytes: Uint8Array | undefined): Pick<Election, "policy" | "maximumDelayS"> {
-  const { policy, maximum_delay_s: delay } = parseJson(bytes) ?? {};
+  const { witness_policy: policy, maximum_delay_s: delay } = parseJson(bytes) ?? {};
   return {
     policy: typeof policy === "string" ? readPolicy(policy) : undefined,
     maximumDelayS: Number.isSafeInteger(delay) ? Number(delay) : DEFAULT_DELAY_S,

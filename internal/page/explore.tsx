@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import { BLOCK_ENTRIES } from "../evidence/layout.ts";
-import { type OpenedCheckpoint, openCheckpoint } from "../tlog/checkpoint.ts";
+import type { OpenedCheckpoint } from "../tlog/checkpoint.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
 import { CheckpointView } from "./checkpoint-view.tsx";
 import { addressOf, type Election, sourceOf } from "./election.ts";
@@ -10,6 +10,7 @@ import type { SeenCheckpoint } from "./follow-log.ts";
 import { formatNumber } from "./format.ts";
 import { useLoaded } from "./hooks.ts";
 import { messages } from "./messages.ts";
+import { readCheckpoint } from "./open-checkpoint.ts";
 import { type CheckpointName, linkTo, type View } from "./route.ts";
 import { TileView } from "./tile-view.tsx";
 import { Waiting } from "./waiting.tsx";
@@ -158,17 +159,8 @@ function OfCheckpoint({
 }
 
 async function openTree(election: Election, name: CheckpointName): Promise<OpenTree> {
-  const source = sourceOf(election);
   const path = name === "latest" ? "checkpoint" : `checkpoints/${String(name).padStart(10, "0")}`;
-  const bytes = await source(path);
-  if (!bytes) throw new Error(`${path} is not there`);
-  const witnesses = election.policy?.witnesses.map(({ verifier }) => verifier) ?? [];
-  const opened = openCheckpoint({ note: bytes, log: election.log, witnesses });
-  return {
-    ...opened,
-    name,
-    note: new TextDecoder().decode(bytes),
-    address: addressOf(election, path),
-    reader: new TileReader({ fetch: source, ...opened.checkpoint }),
-  };
+  const opened = await readCheckpoint(election, path);
+  const reader = new TileReader({ fetch: sourceOf(election), ...opened.checkpoint });
+  return { ...opened, name, address: addressOf(election, path), reader };
 }

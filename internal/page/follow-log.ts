@@ -2,20 +2,23 @@
 // to extend the one before. What it saw last stays in the browser, so that also a visitor of next week is not told another
 // history than today's.
 import { type ClosingEntry, decodeEntry } from "../ballot/entry.ts";
+import { FormatError } from "../ballot/format-error.ts";
 import { decodeUtf8, equalBytes } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
 import { readAtMost } from "../core/read-body.ts";
-import { type Checkpoint, type OpenedCheckpoint, openCheckpoint } from "../tlog/checkpoint.ts";
+import { type Checkpoint, openCheckpoint } from "../tlog/checkpoint.ts";
 import { TlogError, unverified } from "../tlog/errors.ts";
+import type { LogKeys } from "../tlog/log-keys.ts";
 import { MAX_NOTE_SIZE, parseNote } from "../tlog/note.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
 import { addressOf, type Election, sourceOf } from "./election.ts";
+import { type OpenedWithKeys, openWithKeys } from "./open-checkpoint.ts";
 import { requireExtends } from "./require-extends.ts";
 
 /** When, in seconds since 1970, and how many entries the log then had. */
 export type Point = readonly [seconds: number, size: number];
 
-export interface SeenCheckpoint extends OpenedCheckpoint {
+export interface SeenCheckpoint extends OpenedWithKeys {
   readonly note: string;
   /** When it was published, in milliseconds since 1970 by this browser's clock; undefined where the server does not say. */
   readonly publishedAt: number | undefined;
@@ -96,7 +99,7 @@ class LogFollower {
 
   async begin(): Promise<void> {
     const { election } = this.#options;
-    this.#change({ remembered: this.#recall(), points: await readHistory(election) });
+    this.#change({ points: await readHistory(election) });
   }
 
   async look(): Promise<void> {
@@ -109,35 +112,38 @@ class LogFollower {
       else if (publishedAt !== undefined) this.#change({ seen: { ...seen, publishedAt } });
     } catch (error) {
       // A tile that is missing may be on its way. Whatever else does not verify does not get better.
-      const isFinal = error instanceof TlogError && error.kind !== "missing";
+      const isFinal =
+        error instanceof FormatError || (error instanceof TlogError && error.kind !== "missing");
       this.#change(isFinal ? { contradiction: messageOf(error) } : { failure: messageOf(error) });
     }
   }
 
   async #accept(note: string, publishedAt: number | undefined): Promise<void> {
     const { election, memory } = this.#options;
-    const witnesses = election.policy?.witnesses.map(({ verifier }) => verifier) ?? [];
-    const opened = openCheckpoint({ note, log: election.log, witnesses });
-    const { checkpoint, cosignatures } = opened;
+    const opened = await openWithKeys(election, note, this.#state.seen?.keys);
+    const { checkpoint, cosignatures, keys } = opened;
     const reader = new TileReader({ fetch: sourceOf(election), ...checkpoint });
+    if (!this.#state.seen) this.#change({ remembered: this.#recall(keys) });
     const before = this.#state.seen?.checkpoint ?? this.#state.remembered;
     if (before) await requireExtends(reader, before);
     if (!this.#state.seen) await requireManifest(reader, election);
     const last = decodeEntry(await reader.entry(checkpoint.size - 1));
     const seen: SeenCheckpoint = {
       ...{ ...opened, note, publishedAt },
-      unknownSignatures: parseNote(note).signatures.length - 1 - cosignatures.length,
+      unknownSignatures:
+        parseNote(note).signatures.filter(({ name }) => name !== election.key.name).length -
+        cosignatures.length,
       closing: last.type === "closing" ? last : undefined,
     };
     this.#change({ seen, points: extended(this.#state.points, publishedAt, checkpoint.size) });
     remember(memory, election, note);
   }
 
-  #recall(): Checkpoint | undefined {
+  #recall(log: LogKeys): Checkpoint | undefined {
     const { election, memory } = this.#options;
     try {
       const note = memory.getItem(memoryName(election));
-      return note === null ? undefined : openCheckpoint({ note, log: election.log }).checkpoint;
+      return note === null ? undefined : openCheckpoint({ note, log }).checkpoint;
     } catch {
       // A browser that keeps nothing, or something that is not ours.
       return undefined;
@@ -216,6 +222,6 @@ function remember(memory: FollowOptions["memory"], election: Election, note: str
 }
 
 /** By key: another log under the same name is not the one that was seen. */
-function memoryName({ log }: Election): string {
-  return `checkpoint of ${log}`;
+function memoryName({ key }: Election): string {
+  return `checkpoint of ${key}`;
 }

@@ -2,6 +2,7 @@ import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { toHex } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
+import { LogKeys } from "../tlog/log-keys.ts";
 import {
   type CheckedReceipt,
   checkReceipt,
@@ -9,10 +10,11 @@ import {
   type Step,
   type Verdict,
 } from "./check-receipt.ts";
-import { type Election, sourceOf } from "./election.ts";
+import { type Election, readKeys, sourceOf } from "./election.ts";
 import type { SeenCheckpoint } from "./follow-log.ts";
 import { formatMoment, formatNumber } from "./format.ts";
 import { messages } from "./messages.ts";
+import { readCheckpoint } from "./open-checkpoint.ts";
 import { linkTo } from "./route.ts";
 
 interface ReceiptCheckProps {
@@ -36,15 +38,28 @@ export function ReceiptCheck({ election, seen }: ReceiptCheckProps): JSX.Element
     if (input.length > MAX_RECEIPT_BYTES)
       return setProgress({ state: "refused", why: messages.receiptTooLarge });
     setProgress({ state: "checking", done: 0, total: 0 });
+    const start = performance.now();
     try {
-      const checked = await checkReceipt({
-        ...{ text: asSaved(input), log: election.log, newest: seen },
-        ...{ manifest: election.manifest, manifestHash: election.manifestHash },
-        witnesses: election.policy?.witnesses.map(({ verifier }) => verifier) ?? [],
-        ...{ fetch: sourceOf(election), nowMs: Date.now() },
-        onProgress: (done, total) => setProgress({ state: "checking", done, total }),
-      });
-      setProgress({ state: "checked", result: checked, logSize: seen?.checkpoint.size });
+      const fetch = sourceOf(election);
+      // Somebody may be quicker than the first look at the log.
+      const newest = seen ?? (await readCheckpoint(election, "checkpoint").catch(() => undefined));
+      const known = newest?.keys ?? new LogKeys(election.key);
+      const checkWith = (log: LogKeys) =>
+        checkReceipt({
+          ...{ text: asSaved(input), log, newest, fetch, nowMs: Date.now() },
+          ...{ manifest: election.manifest, manifestHash: election.manifestHash },
+          witnesses: election.policy?.witnesses.map(({ verifier }) => verifier) ?? [],
+          onProgress: (done, total) => setProgress({ state: "checking", done, total }),
+        });
+      let checked = await checkWith(known);
+      if (checked.verdict === "forged") {
+        // Or signed by a key that the log has changed to since this page looked.
+        const keys = await readKeys(election, fetch).catch(() => known);
+        if (keys.changes.length > known.changes.length) checked = await checkWith(keys);
+      }
+      // For deploy/bench/page.ts, and whoever looks with the browser's tools.
+      performance.measure("check receipt", { start });
+      setProgress({ state: "checked", result: checked, logSize: newest?.checkpoint.size });
       result.current?.focus();
     } catch (error) {
       setProgress({ state: "refused", why: messageOf(error) });

@@ -15,7 +15,10 @@ import { TEST_KEY, TEST_PREFIX, type TestElection } from "./test-election.ts";
 import { Outsider } from "./test-outsider.ts";
 
 type OpenOptions = Partial<
-  Pick<PublisherOptions, "key" | "nextKey" | "fs" | "clock" | "witnessing" | "witnessLimits">
+  Pick<
+    PublisherOptions,
+    "key" | "nextKey" | "fs" | "clock" | "pageDirectory" | "witnessing" | "witnessLimits"
+  >
 >;
 
 export class TestDirectories implements AsyncDisposable {
@@ -56,6 +59,7 @@ export class TestDirectories implements AsyncDisposable {
       source,
       stateDirectory: this.state,
       publicDirectory: this.public,
+      pageDirectory: options.pageDirectory,
       logger: this.logger,
       metrics: this.publisherMetrics,
       statements: { maximumDelayS: 60 },

@@ -153,6 +153,7 @@ function whatNext(profile: Profile, { id, ballots }: DemoElection, home: string)
   return [
     "",
     "Everything is up:",
+    `  page             ${profile.public}/`,
     `  public endpoint  ${profile.public}/${id}/checkpoint`,
     `  gRPC edge        ${profile.edge} (mutual TLS; identities are in ${join(home, "tls")})`,
     `  REST edge        ${profile.rest}/api/v1/votes (the same)`,
