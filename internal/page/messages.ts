@@ -208,6 +208,8 @@ export const messages = {
   verifyFailed: "It could not be finished.",
   verifyStopped: "Stopped. Nothing can be said of the log.",
   verifyNotChecked: "Not checked:",
+  verifyPageNote:
+    "Whoever serves this page could serve one that lies. If you do not trust them, open it from somebody who keeps a copy of the log, or run psephos verify.",
   verifyKeyNote:
     "The key is the one that the log's own manifest names. Compare it with one you have from elsewhere: on paper, from an observer, from a newspaper.",
   problemObject: "File",

@@ -76,6 +76,7 @@ export function WholeLog({ election, seen }: WholeLogProps): JSX.Element {
       <div aria-live="polite" class="result">
         <Outcome run={run} />
       </div>
+      <p class="note">{messages.verifyPageNote}</p>
       <p class="note">{messages.verifyKeyNote}</p>
       <p>
         <code class="key">{election.key.toString()}</code>
