@@ -77,6 +77,12 @@ function times(points: readonly Point[]): Intl.DateTimeFormat {
   return seconds < 86_400 ? TIMES.minutes : TIMES.days;
 }
 
+/** How far times on the axis may be apart: what clocks and calendars are divided by. */
+const SECONDS = [
+  ...[1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200],
+  ...[86_400, 172_800, 604_800],
+];
+
 const TIMES = {
   seconds: new Intl.DateTimeFormat(messages.lang, { timeStyle: "medium" }),
   minutes: new Intl.DateTimeFormat(messages.lang, { timeStyle: "short" }),
@@ -131,13 +137,16 @@ function optionsFor(element: HTMLElement): uPlot.Options {
   return {
     width: element.clientWidth,
     height: HEIGHT,
+    // Half of the last time of day, at the right.
+    padding: [16, 40, 0, 0],
     legend: { show: false },
     cursor: { show: false },
     axes: [
       {
         ...axis,
-        // Room for a time of day.
+        // Room for a time of day, which says no less than a second.
         space: 80,
+        incrs: SECONDS,
         size: 32,
         values: (self, splits) => {
           const [from = 0, to = 0] = [self.scales.x?.min, self.scales.x?.max];

@@ -63,7 +63,7 @@ export const messages = {
 
   statusGood:
     "The log answers, its signature is right, and since this browser first saw it, it has only grown.",
-  statusClosed: "The log is closed, its signature is right, and it is what this browser saw before.",
+  statusClosed: "The log is closed, its signature is right, and nothing that this browser saw of it is gone.",
   statusStalled: (age: string, promised: string) =>
     `No new checkpoint for ${age}. This log promises one within ${promised} of each vote: if votes are being cast now, it has stalled.`,
   statusUnreachable: (duration: string) =>
@@ -182,7 +182,7 @@ export const messages = {
     unknown: "Not an entry of a known form",
   },
   entryProof: "The hashes that lead from it to the root",
-  entryProven: "Checked: with them, the entry hashes to the signed root.",
+  entryProven: "Checked: the entry hashes to the signed root, by the hashes below.",
   goToEntry: "Go to an entry",
   entryIndex: "Index, from 0",
   previous: "Previous",
