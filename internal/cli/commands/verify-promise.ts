@@ -174,6 +174,7 @@ function describeBreach(breach: Breach): string {
     case "witnessed":
       return `the log was without the vote when ${breach.witness} cosigned it, at ${formatTime(breach.atSeconds * 1_000_000)}`;
     case "own-clock":
-      return "it is due by this machine's clock, and the log is without the vote; a witness's clock would prove it to others";
+      // A mirror or a cache may show an old checkpoint of an honest log.
+      return "by this machine's clock it is due, and the log as it is shown here is without the vote; a witness's clock would prove it to others";
   }
 }
