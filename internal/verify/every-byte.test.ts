@@ -6,10 +6,16 @@ import { flip, TestLog } from "./test-log.ts";
 /** One in so many bytes; each object begins at another one. With 1, and some minutes, it is all of them. */
 const STRIDE = 5;
 
+/**
+ * Two commits, and as many votes as the stride is wide: where each has an object of its own, each byte of its form is
+ * changed in one of them. More would add time, by its square, and no byte of another kind.
+ */
+const COMMITS = [2, 3];
+
 let log: TestLog;
 
 beforeAll(async () => {
-  log = await TestLog.create({ commits: [5, 7] });
+  log = await TestLog.create({ commits: COMMITS });
 });
 
 /** Each byte to change, with another of its bits each time. */
@@ -37,7 +43,7 @@ describe("no changed byte goes unseen", () => {
   test.each(EVIDENCE_LAYOUTS)(
     "in the evidence, layout %s",
     async (layout) => {
-      const log = await TestLog.create({ layout, commits: [5, 7] });
+      const log = await TestLog.create({ layout, commits: COMMITS });
       for (const [number, key] of [...log.evidence.keys()].entries()) {
         for (const { at, bit } of changes(log.evidence.get(key)?.length ?? 0, number)) {
           const copy = log.clone();
