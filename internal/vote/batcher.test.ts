@@ -300,14 +300,18 @@ describe("limits", () => {
 
   test("a vote whose deadline passed while it waited is not sent", async () => {
     start({ callsInFlight: 1 });
+    const sent = Promise.withResolvers<void>();
+    const answered = Promise.withResolvers<void>();
     router.onAppend = async (_request, record) => {
-      await delay(60);
+      sent.resolve();
+      await answered.promise;
       return record();
     };
     const first = cast(1);
-    await delay(5);
-    const late = cast(2, performance.now() + 10);
-    const error = await refusalOf(late);
+    await sent.promise;
+    const late = refusalOf(cast(2, performance.now() + 10));
+    setTimeout(answered.resolve, 30);
+    const error = await late;
     expect([error.kind, error.message]).toEqual(["deadline-exceeded", "the vote was not recorded in time"]);
     await first;
     expect(sizes()).toEqual([1]);
