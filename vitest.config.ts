@@ -14,7 +14,7 @@ export default defineConfig({
     pool: "forks",
     execArgv: NODE_FLAGS,
     // By itself vitest leaves one core idle, which on two is half of them. Files that start servers have each their own,
-    // on ports of their own, and wait as much as they work.
+    // on ports of their own, so that .ci/check.ts lets one more of those run.
     maxWorkers: availableParallelism(),
     sequence: { sequencer: LongestFirst },
     projects: [

@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { delimiter, join, relative } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
@@ -91,7 +91,8 @@ if (servers !== undefined) {
     if (!CI) console.log(`skipped: ${tests}, for it needs them`);
     leftOut.push("--exclude", tests);
   }
-  if (ready) await vitest("integration", leftOut);
+  // One more than there are cores: these files wait for servers about as long as they work.
+  if (ready) await vitest("integration", [`--maxWorkers=${availableParallelism() + 1}`, ...leftOut]);
   else if (!CI) console.log("skipped: integration, for it needs them");
 }
 console.log(`${passed} passed, ${failed} failed`);
