@@ -79,10 +79,12 @@ async function start(context: ServiceContext<ShardRouterConfig>): Promise<AsyncD
 
   const stop = new AbortController();
   resources.defer(() => stop.abort());
+  const brokenGuards = new Map<string, readonly string[]>();
   for (const options of placement.instances) {
     void watchGuards({
       instance: options.name,
       read: () => readBrokenGuards(routerConnection(options)),
+      broken: brokenGuards,
       everyMs: LOOK_AT_GUARDS_MS,
       metrics: shardMetrics,
       clock: systemClock,
@@ -94,6 +96,7 @@ async function start(context: ServiceContext<ShardRouterConfig>): Promise<AsyncD
   const router = new ShardRouter({
     instances: byName,
     elections,
+    brokenGuards,
     place: (shards) => placeShards(shards, [...byName.keys()], placement.shards),
     clock: systemClock,
     logger,

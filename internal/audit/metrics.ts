@@ -9,6 +9,7 @@ export interface AuditMetrics {
   readonly reconciledRecords: Counter;
   readonly foundDifferences: Counter<"kind">;
   readonly differences: Gauge<"election">;
+  readonly brokenGuards: Gauge<"election" | "instance">;
   readonly lastReconciliation: Gauge<"election">;
   readonly treeSize: Gauge<"election">;
   readonly halted: Gauge<"election">;
@@ -52,13 +53,18 @@ export function auditMetrics(metrics: Metrics): AuditMetrics {
     }),
     foundDifferences: metrics.counter({
       name: "psephos_audit_found_differences_total",
-      help: "Places where a database was found not to be as it was sealed, each once a process.",
+      help: "Places where a database was found not to be as it was sealed, and rules (`guard`) not as they were made, each once a process.",
       labels: ["kind"],
     }),
     differences: metrics.gauge({
       name: "psephos_audit_differences",
       help: "Places where the databases were not as they were sealed, in the last whole reconciliation.",
       labels: ["election"],
+    }),
+    brokenGuards: metrics.gauge({
+      name: "psephos_audit_broken_guards",
+      help: "Constraints and triggers of an instance that were not as the migrations made them, in the last whole reconciliation.",
+      labels: ["election", "instance"],
     }),
     lastReconciliation: metrics.gauge({
       name: "psephos_audit_last_reconciliation_seconds",

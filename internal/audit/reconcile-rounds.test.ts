@@ -1,6 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { ReadChainResponseSchema, RunSchema } from "../../gen/ts/psephos/shard/v1/shard_pb.js";
+import {
+  HeadsResponseSchema,
+  ReadChainResponseSchema,
+  RunSchema,
+} from "../../gen/ts/psephos/shard/v1/shard_pb.js";
 import type { VoteRecord } from "../ballot/record.ts";
 import { ServiceError } from "../core/errors.ts";
 import type { JsonObject } from "../evidence/event.ts";
@@ -16,6 +20,8 @@ const KEY = new EventKey(new Uint8Array(32).fill(7));
 let fixture: AuditFixture;
 /** What the databases have, by shard. */
 let rows: VoteRecord[][];
+/** What ShardRouter found of the databases' rules, by instance. */
+let guards: Record<string, string[]>;
 let stop: AbortController;
 let taken: JsonObject[];
 let commit: (entries: readonly SegmentEntry[]) => Promise<void>;
@@ -24,6 +30,7 @@ beforeEach(async () => {
   fixture = await AuditFixture.create();
   stop = new AbortController();
   taken = [];
+  guards = {};
   const log = await fixture.open();
   commit = async (entries) => {
     await log.commit(entries);
@@ -56,7 +63,10 @@ async function run(count: number, changes: Partial<ReconcileRoundsOptions> = {})
     router: {
       listElections: unused,
       getElection: unused,
-      heads: unused,
+      heads: async () =>
+        create(HeadsResponseSchema, {
+          guards: Object.entries(guards).map(([instance, broken]) => ({ instance, broken })),
+        }),
       confirmSealed: unused,
       async *readChain({ shard = 0, firstSequence = 1n, limit = 0n }) {
         const first = Number(firstSequence);
@@ -124,6 +134,7 @@ test("what is found becomes an event once, however many rounds and processes see
         { kind: "changed", shard: 1, sequence: 3, last_sequence: 3, checkpoint: 1 },
         { kind: "missing", shard: 2, sequence: 5, last_sequence: 6, checkpoint: 1 },
       ],
+      broken_guards: [],
       more: 0,
     },
   ]);
@@ -134,6 +145,51 @@ test("what is found becomes an event once, however many rounds and processes see
   change(0, 1);
   await run(2);
   expect(taken.slice(1)).toMatchObject([{ differences: [{ kind: "changed", shard: 0, sequence: 1 }] }]);
+});
+
+test("a rule that is switched off becomes an event once, however many rounds and processes see it", async () => {
+  const [voter, chain] = ["records_voter of records", "records_chain of records"];
+  guards = { pg0: [], pg1: [voter] };
+  const text = await run(3);
+  expect(taken).toEqual([{ differences: [], broken_guards: [{ instance: "pg1", guard: voter }], more: 0 }]);
+  expect(text).toMatch(/psephos_audit_broken_guards\{\S*instance="pg0"\S*\} 0/);
+  expect(text).toMatch(/psephos_audit_broken_guards\{\S*instance="pg1"\S*\} 1/);
+  expect(text).toMatch(/psephos_audit_found_differences_total\{\S*kind="guard"\S*\} 1/);
+
+  // A difference beside what is in the log already, and the same rule on another instance.
+  stop = new AbortController();
+  change(0, 1);
+  guards = { pg0: [voter], pg1: [voter, chain] };
+  await run(2);
+  expect(taken.slice(1)).toMatchObject([
+    {
+      differences: [{ kind: "changed", shard: 0, sequence: 1 }],
+      broken_guards: [
+        { instance: "pg0", guard: voter },
+        { instance: "pg1", guard: chain },
+      ],
+    },
+  ]);
+});
+
+test("databases whose rules nobody has looked at are not counted as having kept them", async () => {
+  expect(await run(1)).not.toMatch(/psephos_audit_broken_guards\{/);
+  expect(taken).toEqual([]);
+});
+
+test("however many rows and rules are broken, and whatever their names, the event has room", async () => {
+  for (let shard = 0; shard < rows.length; shard++)
+    rows[shard] = (rows[shard] ?? []).map((row) => ({ ...row, revision: 9 }));
+  guards = {
+    ["p".repeat(63)]: Array.from(
+      { length: 100 },
+      (_, i) => `the constraint ${"\u0001".repeat(63)}${i} of election_copies`,
+    ),
+  };
+  await run(2);
+  const [event] = taken;
+  expect(taken).toHaveLength(1);
+  expect(event).toMatchObject({ broken_guards: { length: 10 }, more: expect.any(Number) });
 });
 
 test("rows after the sealed ones are compared, too", async () => {

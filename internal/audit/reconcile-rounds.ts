@@ -37,13 +37,24 @@ export interface ReconcileRoundsOptions {
 /** How often a process that has nothing to compare yet looks whether it has. */
 const LOOK_MS = 1_000;
 
-/** Differences that one event names: it is at most 16 KiB. */
+/**
+ * What one event names: it is at most 16 KiB. A difference is 100 bytes; a rule that a superuser added is up to 500, when
+ * each character of its name is escaped.
+ */
 const NAMED = 100;
+const NAMED_GUARDS = 10;
+
+/** A constraint or trigger of an instance that is not as the migrations made it. */
+interface BrokenGuard {
+  readonly instance: string;
+  readonly guard: string;
+}
 
 /**
  * Compares an election's databases with its evidence, slowly, from the beginning to the end and again, until the signal
- * aborts; it never rejects. A difference is counted and logged when it is found, and at the end of the round put into
- * the log, once: a round has read the events that are there already, whoever put them.
+ * aborts; it never rejects. What is found, and which of the databases' rules ShardRouter found broken, is counted and
+ * logged at once, and at the end of the round put into the log, once: a round has read the events that are there already,
+ * whoever put them.
  */
 export async function reconcileRounds(options: ReconcileRoundsOptions): Promise<void> {
   const { clock, signal, logger, pauseMs } = options;
@@ -94,10 +105,11 @@ class ReconcileRounds {
       }
     }
     await this.#compareTails(differences);
+    const guards = await this.#brokenGuards();
     signal.throwIfAborted();
     metrics.differences.set({ election: electionId }, differences.list.length + differences.more);
     metrics.lastReconciliation.set({ election: electionId }, clock.nowMicros() / 1e6);
-    await this.#record(differences);
+    await this.#record(differences, guards);
   }
 
   async #compare(segment: Segment, differences: Differences): Promise<number> {
@@ -144,6 +156,25 @@ class ReconcileRounds {
     for (const found of differences.list.slice(before)) this.#log(found);
   }
 
+  /** Asked last, so that a long round says what is so at its end. An instance that nobody has looked at is not counted. */
+  async #brokenGuards(): Promise<BrokenGuard[]> {
+    const { router, election, metrics, logger, signal } = this.#options;
+    const { electionId } = election;
+    const { guards } = await router.heads({ electionId }, { signal });
+    for (const { instance, broken } of guards) {
+      metrics.brokenGuards.set({ election: electionId, instance }, broken.length);
+    }
+    const found = guards.flatMap(({ instance, broken }) => broken.map((guard) => ({ instance, guard })));
+    for (const one of found) {
+      const name = guardName(one);
+      if (this.#logged.has(name)) continue;
+      this.#logged.add(name);
+      metrics.foundDifferences.inc({ kind: "guard" });
+      logger.error({ instance: one.instance }, `${one.guard} is not as the migrations made it`);
+    }
+    return found;
+  }
+
   #log(found: Difference): void {
     const { logger, metrics } = this.#options;
     const name = nameOf(found);
@@ -156,21 +187,27 @@ class ReconcileRounds {
     );
   }
 
-  async #record({ list }: Differences): Promise<void> {
+  async #record({ list }: Differences, broken: readonly BrokenGuard[]): Promise<void> {
     const news = list.filter((found) => !this.#recorded.has(nameOf(found)));
-    if (news.length === 0) return;
-    const named = news.slice(0, NAMED);
-    const details = { differences: named.map(jsonOf), more: news.length - named.length };
+    const guards = broken.filter((one) => !this.#recorded.has(guardName(one)));
+    if (news.length + guards.length === 0) return;
+    const differences = news.slice(0, NAMED).map(jsonOf);
+    const named = guards.slice(0, NAMED_GUARDS).map(({ instance, guard }) => ({ instance, guard }));
+    const more = news.length + guards.length - differences.length - named.length;
+    const details = { differences, broken_guards: named, more };
     // Not taken: the log is closed or halted, or the next round says it again.
     if (!(await this.#options.recordEvent(details))) return;
     for (const found of news) this.#recorded.add(nameOf(found));
+    for (const one of guards) this.#recorded.add(guardName(one));
   }
 
   /** What an event in the log says was found, by us or by a process before us. */
   #remember(note: string): void {
     const { kind, details } = parseEvent(note);
-    if (kind !== "reconciliation" || !Array.isArray(details.differences)) return;
-    for (const found of details.differences) this.#recorded.add(nameOf(found));
+    if (kind !== "reconciliation") return;
+    const { differences, broken_guards: guards } = details;
+    if (Array.isArray(differences)) for (const found of differences) this.#recorded.add(nameOf(found));
+    if (Array.isArray(guards)) for (const one of guards) this.#recorded.add(guardName(one));
   }
 }
 
@@ -195,4 +232,9 @@ function nameOf({
   readonly sequence: unknown;
 }): string {
   return `${kind} ${shard} ${sequence}`;
+}
+
+/** No difference is of this kind, and an instance's name has no space. */
+function guardName({ instance, guard }: { readonly instance: unknown; readonly guard: unknown }): string {
+  return `guard ${instance} ${guard}`;
 }

@@ -41,6 +41,8 @@ export interface ShardRouterOptions {
   /** By name; the first is the control instance. */
   readonly instances: ReadonlyMap<string, Instance>;
   readonly elections: Elections;
+  /** The rules last found not to be as they were made, by instance; one that nobody has looked at is not there. */
+  readonly brokenGuards: ReadonlyMap<string, readonly string[]>;
   /** Where the shards of a new election go; undefined where the placement map says nothing. */
   readonly place: (shards: number) => readonly (string | undefined)[];
   readonly clock: Clock;
@@ -56,18 +58,23 @@ const PAGE_RECORDS = 500;
 /** Places in one FindRecords response. */
 const MOST_FOUND = 100;
 
+/** Rules that a Heads response names of an instance: a superuser can add any number, and sealing waits for the heads. */
+const MOST_GUARDS = 100;
+
 export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
   readonly #instances: ReadonlyMap<string, Instance>;
   readonly #elections: Elections;
+  readonly #brokenGuards: ShardRouterOptions["brokenGuards"];
   readonly #place: ShardRouterOptions["place"];
   readonly #clock: Clock;
   readonly #logger: Logger;
   /** Instances that elections name and the placement map does not, each to be reported once. */
   readonly #unknown = new Set<string>();
 
-  constructor({ instances, elections, place, clock, logger }: ShardRouterOptions) {
+  constructor({ instances, elections, brokenGuards, place, clock, logger }: ShardRouterOptions) {
     this.#instances = instances;
     this.#elections = elections;
+    this.#brokenGuards = brokenGuards;
     this.#place = place;
     this.#clock = clock;
     this.#logger = logger;
@@ -148,7 +155,17 @@ export class ShardRouter implements ServiceImpl<typeof ShardRouterService> {
       }
     });
     await this.#untilHanging(parts);
-    return headsMessage(found, election.state);
+    return { ...headsMessage(found, election.state), guards: this.#guardsOf(election) };
+  }
+
+  /** Of the instances that keep an election: those with its shards, and the control instance. */
+  #guardsOf(election: Election) {
+    const [control = ""] = this.#instances.keys();
+    const names = new Set([control, ...this.#instancesOf(election).map(([name]) => name)]);
+    return [...names].flatMap((instance) => {
+      const broken = this.#brokenGuards.get(instance);
+      return broken ? [{ instance, broken: broken.slice(0, MOST_GUARDS) }] : [];
+    });
   }
 
   /**

@@ -51,6 +51,7 @@ export interface TestRouterOptions {
   readonly clock?: Clock;
   /** The port of each instance, where it is not the server's own. */
   readonly ports?: readonly number[];
+  readonly brokenGuards?: ReadonlyMap<string, readonly string[]>;
   readonly limits?: Partial<{ groupVotes: number; waitingVotes: number; queuedRecords: number }>;
 }
 
@@ -112,6 +113,7 @@ export class TestRouter implements AsyncDisposable {
     const router = new ShardRouter({
       instances: byName,
       elections,
+      brokenGuards: options.brokenGuards ?? new Map(),
       place: (shards) => placeShards(shards, [...byName.keys()], undefined),
       clock,
       logger: silent,

@@ -10,6 +10,8 @@ export interface WatchGuardsOptions {
   readonly instance: string;
   /** The names of the rules that are not as they were made. */
   readonly read: () => Promise<readonly string[]>;
+  /** What was found last, by instance. One that nobody has looked at yet is not there. */
+  readonly broken: Map<string, readonly string[]>;
   readonly everyMs: number;
   readonly metrics: Pick<ShardMetrics, "watch">;
   readonly clock: Clock;
@@ -19,15 +21,15 @@ export interface WatchGuardsOptions {
 
 /** Looks until the signal aborts, and never rejects. Each rule is logged when it is first found broken, and counted while it is. */
 export async function watchGuards(options: WatchGuardsOptions): Promise<void> {
-  const { instance, read, everyMs, metrics, clock, logger, signal } = options;
-  let broken: readonly string[] = [];
+  const { instance, read, broken, everyMs, metrics, clock, logger, signal } = options;
   while (!signal.aborted) {
     try {
       const found = await read();
+      const before = broken.get(instance) ?? [];
       for (const guard of found) {
-        if (!broken.includes(guard)) logger.error({ instance }, `${guard} is not as the migrations made it`);
+        if (!before.includes(guard)) logger.error({ instance }, `${guard} is not as the migrations made it`);
       }
-      broken = found;
+      broken.set(instance, found);
       // Not before: until somebody has looked, 0 would be a claim.
       metrics.watch("brokenGuards", instance, () => found.length);
     } catch (error) {

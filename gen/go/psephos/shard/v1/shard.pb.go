@@ -1468,7 +1468,9 @@ type HeadsResponse struct {
 	// In order of shard. Shards of an instance that is down are missing.
 	Heads []*Head `protobuf:"bytes,1,rep,name=heads,proto3" json:"heads,omitempty"`
 	// Where the election stands.
-	State         ElectionState `protobuf:"varint,2,opt,name=state,proto3,enum=psephos.shard.v1.ElectionState" json:"state,omitempty"`
+	State ElectionState `protobuf:"varint,2,opt,name=state,proto3,enum=psephos.shard.v1.ElectionState" json:"state,omitempty"`
+	// What was last found of each instance that keeps the election. One that nobody has looked at yet is missing.
+	Guards        []*InstanceGuards `protobuf:"bytes,3,rep,name=guards,proto3" json:"guards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1517,6 +1519,68 @@ func (x *HeadsResponse) GetState() ElectionState {
 	return ElectionState_ELECTION_STATE_UNSPECIFIED
 }
 
+func (x *HeadsResponse) GetGuards() []*InstanceGuards {
+	if x != nil {
+		return x.Guards
+	}
+	return nil
+}
+
+// InstanceGuards is which of a Postgres instance's constraints and triggers are not as the migrations made them.
+type InstanceGuards struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By what the placement map calls it.
+	Instance string `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	// Their names, 100 at most. Empty when somebody looked and all were as they were made.
+	Broken        []string `protobuf:"bytes,2,rep,name=broken,proto3" json:"broken,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InstanceGuards) Reset() {
+	*x = InstanceGuards{}
+	mi := &file_psephos_shard_v1_shard_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InstanceGuards) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InstanceGuards) ProtoMessage() {}
+
+func (x *InstanceGuards) ProtoReflect() protoreflect.Message {
+	mi := &file_psephos_shard_v1_shard_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InstanceGuards.ProtoReflect.Descriptor instead.
+func (*InstanceGuards) Descriptor() ([]byte, []int) {
+	return file_psephos_shard_v1_shard_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *InstanceGuards) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *InstanceGuards) GetBroken() []string {
+	if x != nil {
+		return x.Broken
+	}
+	return nil
+}
+
 // SealedShard is how far one shard is sealed.
 type SealedShard struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1530,7 +1594,7 @@ type SealedShard struct {
 
 func (x *SealedShard) Reset() {
 	*x = SealedShard{}
-	mi := &file_psephos_shard_v1_shard_proto_msgTypes[24]
+	mi := &file_psephos_shard_v1_shard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1606,7 @@ func (x *SealedShard) String() string {
 func (*SealedShard) ProtoMessage() {}
 
 func (x *SealedShard) ProtoReflect() protoreflect.Message {
-	mi := &file_psephos_shard_v1_shard_proto_msgTypes[24]
+	mi := &file_psephos_shard_v1_shard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1619,7 @@ func (x *SealedShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealedShard.ProtoReflect.Descriptor instead.
 func (*SealedShard) Descriptor() ([]byte, []int) {
-	return file_psephos_shard_v1_shard_proto_rawDescGZIP(), []int{24}
+	return file_psephos_shard_v1_shard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SealedShard) GetShard() uint32 {
@@ -1585,7 +1649,7 @@ type ConfirmSealedRequest struct {
 
 func (x *ConfirmSealedRequest) Reset() {
 	*x = ConfirmSealedRequest{}
-	mi := &file_psephos_shard_v1_shard_proto_msgTypes[25]
+	mi := &file_psephos_shard_v1_shard_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1661,7 @@ func (x *ConfirmSealedRequest) String() string {
 func (*ConfirmSealedRequest) ProtoMessage() {}
 
 func (x *ConfirmSealedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_psephos_shard_v1_shard_proto_msgTypes[25]
+	mi := &file_psephos_shard_v1_shard_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1674,7 @@ func (x *ConfirmSealedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmSealedRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmSealedRequest) Descriptor() ([]byte, []int) {
-	return file_psephos_shard_v1_shard_proto_rawDescGZIP(), []int{25}
+	return file_psephos_shard_v1_shard_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ConfirmSealedRequest) GetElectionId() string {
@@ -1636,7 +1700,7 @@ type ConfirmSealedResponse struct {
 
 func (x *ConfirmSealedResponse) Reset() {
 	*x = ConfirmSealedResponse{}
-	mi := &file_psephos_shard_v1_shard_proto_msgTypes[26]
+	mi := &file_psephos_shard_v1_shard_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1712,7 @@ func (x *ConfirmSealedResponse) String() string {
 func (*ConfirmSealedResponse) ProtoMessage() {}
 
 func (x *ConfirmSealedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_psephos_shard_v1_shard_proto_msgTypes[26]
+	mi := &file_psephos_shard_v1_shard_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1725,7 @@ func (x *ConfirmSealedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmSealedResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmSealedResponse) Descriptor() ([]byte, []int) {
-	return file_psephos_shard_v1_shard_proto_rawDescGZIP(), []int{26}
+	return file_psephos_shard_v1_shard_proto_rawDescGZIP(), []int{27}
 }
 
 var File_psephos_shard_v1_shard_proto protoreflect.FileDescriptor
@@ -1751,10 +1815,14 @@ const file_psephos_shard_v1_shard_proto_rawDesc = "" +
 	"\brevision\x18\x02 \x01(\rR\brevision\"/\n" +
 	"\fHeadsRequest\x12\x1f\n" +
 	"\velection_id\x18\x01 \x01(\tR\n" +
-	"electionId\"t\n" +
+	"electionId\"\xae\x01\n" +
 	"\rHeadsResponse\x12,\n" +
 	"\x05heads\x18\x01 \x03(\v2\x16.psephos.shard.v1.HeadR\x05heads\x125\n" +
-	"\x05state\x18\x02 \x01(\x0e2\x1f.psephos.shard.v1.ElectionStateR\x05state\"?\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1f.psephos.shard.v1.ElectionStateR\x05state\x128\n" +
+	"\x06guards\x18\x03 \x03(\v2 .psephos.shard.v1.InstanceGuardsR\x06guards\"D\n" +
+	"\x0eInstanceGuards\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
+	"\x06broken\x18\x02 \x03(\tR\x06broken\"?\n" +
 	"\vSealedShard\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\"n\n" +
@@ -1799,7 +1867,7 @@ func file_psephos_shard_v1_shard_proto_rawDescGZIP() []byte {
 }
 
 var file_psephos_shard_v1_shard_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_psephos_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_psephos_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_psephos_shard_v1_shard_proto_goTypes = []any{
 	(ElectionState)(0),             // 0: psephos.shard.v1.ElectionState
 	(AppendOutcome)(0),             // 1: psephos.shard.v1.AppendOutcome
@@ -1827,9 +1895,10 @@ var file_psephos_shard_v1_shard_proto_goTypes = []any{
 	(*FoundRecord)(nil),            // 23: psephos.shard.v1.FoundRecord
 	(*HeadsRequest)(nil),           // 24: psephos.shard.v1.HeadsRequest
 	(*HeadsResponse)(nil),          // 25: psephos.shard.v1.HeadsResponse
-	(*SealedShard)(nil),            // 26: psephos.shard.v1.SealedShard
-	(*ConfirmSealedRequest)(nil),   // 27: psephos.shard.v1.ConfirmSealedRequest
-	(*ConfirmSealedResponse)(nil),  // 28: psephos.shard.v1.ConfirmSealedResponse
+	(*InstanceGuards)(nil),         // 26: psephos.shard.v1.InstanceGuards
+	(*SealedShard)(nil),            // 27: psephos.shard.v1.SealedShard
+	(*ConfirmSealedRequest)(nil),   // 28: psephos.shard.v1.ConfirmSealedRequest
+	(*ConfirmSealedResponse)(nil),  // 29: psephos.shard.v1.ConfirmSealedResponse
 }
 var file_psephos_shard_v1_shard_proto_depIdxs = []int32{
 	0,  // 0: psephos.shard.v1.Election.state:type_name -> psephos.shard.v1.ElectionState
@@ -1846,30 +1915,31 @@ var file_psephos_shard_v1_shard_proto_depIdxs = []int32{
 	23, // 11: psephos.shard.v1.FindRecordsResponse.records:type_name -> psephos.shard.v1.FoundRecord
 	11, // 12: psephos.shard.v1.HeadsResponse.heads:type_name -> psephos.shard.v1.Head
 	0,  // 13: psephos.shard.v1.HeadsResponse.state:type_name -> psephos.shard.v1.ElectionState
-	26, // 14: psephos.shard.v1.ConfirmSealedRequest.shards:type_name -> psephos.shard.v1.SealedShard
-	3,  // 15: psephos.shard.v1.ShardRouterService.CreateElection:input_type -> psephos.shard.v1.CreateElectionRequest
-	5,  // 16: psephos.shard.v1.ShardRouterService.GetElection:input_type -> psephos.shard.v1.GetElectionRequest
-	7,  // 17: psephos.shard.v1.ShardRouterService.ListElections:input_type -> psephos.shard.v1.ListElectionsRequest
-	9,  // 18: psephos.shard.v1.ShardRouterService.CloseElection:input_type -> psephos.shard.v1.CloseElectionRequest
-	13, // 19: psephos.shard.v1.ShardRouterService.Append:input_type -> psephos.shard.v1.AppendRequest
-	19, // 20: psephos.shard.v1.ShardRouterService.ReadChain:input_type -> psephos.shard.v1.ReadChainRequest
-	21, // 21: psephos.shard.v1.ShardRouterService.FindRecords:input_type -> psephos.shard.v1.FindRecordsRequest
-	24, // 22: psephos.shard.v1.ShardRouterService.Heads:input_type -> psephos.shard.v1.HeadsRequest
-	27, // 23: psephos.shard.v1.ShardRouterService.ConfirmSealed:input_type -> psephos.shard.v1.ConfirmSealedRequest
-	4,  // 24: psephos.shard.v1.ShardRouterService.CreateElection:output_type -> psephos.shard.v1.CreateElectionResponse
-	6,  // 25: psephos.shard.v1.ShardRouterService.GetElection:output_type -> psephos.shard.v1.GetElectionResponse
-	8,  // 26: psephos.shard.v1.ShardRouterService.ListElections:output_type -> psephos.shard.v1.ListElectionsResponse
-	10, // 27: psephos.shard.v1.ShardRouterService.CloseElection:output_type -> psephos.shard.v1.CloseElectionResponse
-	14, // 28: psephos.shard.v1.ShardRouterService.Append:output_type -> psephos.shard.v1.AppendResponse
-	20, // 29: psephos.shard.v1.ShardRouterService.ReadChain:output_type -> psephos.shard.v1.ReadChainResponse
-	22, // 30: psephos.shard.v1.ShardRouterService.FindRecords:output_type -> psephos.shard.v1.FindRecordsResponse
-	25, // 31: psephos.shard.v1.ShardRouterService.Heads:output_type -> psephos.shard.v1.HeadsResponse
-	28, // 32: psephos.shard.v1.ShardRouterService.ConfirmSealed:output_type -> psephos.shard.v1.ConfirmSealedResponse
-	24, // [24:33] is the sub-list for method output_type
-	15, // [15:24] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	26, // 14: psephos.shard.v1.HeadsResponse.guards:type_name -> psephos.shard.v1.InstanceGuards
+	27, // 15: psephos.shard.v1.ConfirmSealedRequest.shards:type_name -> psephos.shard.v1.SealedShard
+	3,  // 16: psephos.shard.v1.ShardRouterService.CreateElection:input_type -> psephos.shard.v1.CreateElectionRequest
+	5,  // 17: psephos.shard.v1.ShardRouterService.GetElection:input_type -> psephos.shard.v1.GetElectionRequest
+	7,  // 18: psephos.shard.v1.ShardRouterService.ListElections:input_type -> psephos.shard.v1.ListElectionsRequest
+	9,  // 19: psephos.shard.v1.ShardRouterService.CloseElection:input_type -> psephos.shard.v1.CloseElectionRequest
+	13, // 20: psephos.shard.v1.ShardRouterService.Append:input_type -> psephos.shard.v1.AppendRequest
+	19, // 21: psephos.shard.v1.ShardRouterService.ReadChain:input_type -> psephos.shard.v1.ReadChainRequest
+	21, // 22: psephos.shard.v1.ShardRouterService.FindRecords:input_type -> psephos.shard.v1.FindRecordsRequest
+	24, // 23: psephos.shard.v1.ShardRouterService.Heads:input_type -> psephos.shard.v1.HeadsRequest
+	28, // 24: psephos.shard.v1.ShardRouterService.ConfirmSealed:input_type -> psephos.shard.v1.ConfirmSealedRequest
+	4,  // 25: psephos.shard.v1.ShardRouterService.CreateElection:output_type -> psephos.shard.v1.CreateElectionResponse
+	6,  // 26: psephos.shard.v1.ShardRouterService.GetElection:output_type -> psephos.shard.v1.GetElectionResponse
+	8,  // 27: psephos.shard.v1.ShardRouterService.ListElections:output_type -> psephos.shard.v1.ListElectionsResponse
+	10, // 28: psephos.shard.v1.ShardRouterService.CloseElection:output_type -> psephos.shard.v1.CloseElectionResponse
+	14, // 29: psephos.shard.v1.ShardRouterService.Append:output_type -> psephos.shard.v1.AppendResponse
+	20, // 30: psephos.shard.v1.ShardRouterService.ReadChain:output_type -> psephos.shard.v1.ReadChainResponse
+	22, // 31: psephos.shard.v1.ShardRouterService.FindRecords:output_type -> psephos.shard.v1.FindRecordsResponse
+	25, // 32: psephos.shard.v1.ShardRouterService.Heads:output_type -> psephos.shard.v1.HeadsResponse
+	29, // 33: psephos.shard.v1.ShardRouterService.ConfirmSealed:output_type -> psephos.shard.v1.ConfirmSealedResponse
+	25, // [25:34] is the sub-list for method output_type
+	16, // [16:25] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_psephos_shard_v1_shard_proto_init() }
@@ -1883,7 +1953,7 @@ func file_psephos_shard_v1_shard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_psephos_shard_v1_shard_proto_rawDesc), len(file_psephos_shard_v1_shard_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

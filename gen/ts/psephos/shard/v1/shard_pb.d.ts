@@ -693,6 +693,13 @@ export declare type HeadsResponse = Message<"psephos.shard.v1.HeadsResponse"> & 
    * @generated from field: psephos.shard.v1.ElectionState state = 2;
    */
   state: ElectionState;
+
+  /**
+   * What was last found of each instance that keeps the election. One that nobody has looked at yet is missing.
+   *
+   * @generated from field: repeated psephos.shard.v1.InstanceGuards guards = 3;
+   */
+  guards: InstanceGuards[];
 };
 
 /**
@@ -700,6 +707,33 @@ export declare type HeadsResponse = Message<"psephos.shard.v1.HeadsResponse"> & 
  * Use `create(HeadsResponseSchema)` to create a new message.
  */
 export declare const HeadsResponseSchema: GenMessage<HeadsResponse>;
+
+/**
+ * InstanceGuards is which of a Postgres instance's constraints and triggers are not as the migrations made them.
+ *
+ * @generated from message psephos.shard.v1.InstanceGuards
+ */
+export declare type InstanceGuards = Message<"psephos.shard.v1.InstanceGuards"> & {
+  /**
+   * By what the placement map calls it.
+   *
+   * @generated from field: string instance = 1;
+   */
+  instance: string;
+
+  /**
+   * Their names, 100 at most. Empty when somebody looked and all were as they were made.
+   *
+   * @generated from field: repeated string broken = 2;
+   */
+  broken: string[];
+};
+
+/**
+ * Describes the message psephos.shard.v1.InstanceGuards.
+ * Use `create(InstanceGuardsSchema)` to create a new message.
+ */
+export declare const InstanceGuardsSchema: GenMessage<InstanceGuards>;
 
 /**
  * SealedShard is how far one shard is sealed.

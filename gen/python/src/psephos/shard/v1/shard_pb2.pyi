@@ -230,12 +230,22 @@ class HeadsRequest(_message.Message):
     def __init__(self, election_id: _Optional[str] = ...) -> None: ...
 
 class HeadsResponse(_message.Message):
-    __slots__ = ("heads", "state")
+    __slots__ = ("heads", "state", "guards")
     HEADS_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    GUARDS_FIELD_NUMBER: _ClassVar[int]
     heads: _containers.RepeatedCompositeFieldContainer[Head]
     state: ElectionState
-    def __init__(self, heads: _Optional[_Iterable[_Union[Head, _Mapping]]] = ..., state: _Optional[_Union[ElectionState, str]] = ...) -> None: ...
+    guards: _containers.RepeatedCompositeFieldContainer[InstanceGuards]
+    def __init__(self, heads: _Optional[_Iterable[_Union[Head, _Mapping]]] = ..., state: _Optional[_Union[ElectionState, str]] = ..., guards: _Optional[_Iterable[_Union[InstanceGuards, _Mapping]]] = ...) -> None: ...
+
+class InstanceGuards(_message.Message):
+    __slots__ = ("instance", "broken")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    BROKEN_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    broken: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, instance: _Optional[str] = ..., broken: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SealedShard(_message.Message):
     __slots__ = ("shard", "sequence")
