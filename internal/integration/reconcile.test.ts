@@ -7,6 +7,9 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NODE_FLAGS } from "../../deploy/local/service-process.ts";
 import { TemporaryFolder } from "../../deploy/local/temporary-folder.ts";
+import { type JsonObject, parseEvent } from "../evidence/event.ts";
+import { parseSegmentKey, votesPrefix } from "../evidence/layout.ts";
+import { readSegment } from "../evidence/read-segment.ts";
 import type { Difference } from "../reconcile/difference.ts";
 import { finished, MAIN, psephos, spawnPsephos, writeProfile } from "./cli-fixture.ts";
 import { refusalOf, type TestElection, TestStack, until, voteOf } from "./election-fixture.ts";
@@ -484,6 +487,53 @@ describe("--repair", () => {
     await expectWell(open);
   });
 });
+
+test("a rule that is switched off is in the log, of every open election, and once", async () => {
+  const open = await stack.createElection("guarded", { shards: SHARDS });
+  await open.cast(open.ballots(20));
+  /** Manifest, votes and so many events. */
+  const published = (events: number) =>
+    until(`${events} events are public`, async () => (await open.publishedSize()) === 21 + events);
+  const { "shard-router": router, "audit-service": audit } = stack.stack.services;
+  await asSuperuser("ALTER TABLE psephos.shard_heads DISABLE TRIGGER shard_heads_move_forward");
+  // Each looks when it starts. AuditService goes round without a pause from here on.
+  audit.config = { ...audit.config, reconcile: { pause_ms: 100 } };
+  await Promise.all([router.restart(), audit.restart()]);
+  await published(1);
+  const guard = "the trigger shard_heads_move_forward of shard_heads";
+  const first = { differences: [], broken_guards: [{ instance: "postgres-0", guard }], more: 0 };
+  expect(await reconciliations(open)).toEqual([first]);
+
+  // Put right, and a row changed: the next event is of what is new.
+  await asSuperuser("ALTER TABLE psephos.shard_heads ENABLE TRIGGER shard_heads_move_forward");
+  const { rows } = await asSuperuser(
+    `DELETE FROM psephos.records WHERE shard = 0 AND sequence = 1 AND election =
+       (SELECT election FROM psephos.elections WHERE election_id = $1) RETURNING *`,
+    [open.id],
+  );
+  expect(rows).toHaveLength(1);
+  await published(2);
+  const missing = { kind: "missing", shard: 0, sequence: 1, last_sequence: 1, checkpoint: 1 };
+  expect(await reconciliations(open)).toEqual([
+    first,
+    { differences: [missing], broken_guards: [], more: 0 },
+  ]);
+  await open.expectSealed();
+});
+
+/** What the events of a log say was found. */
+async function reconciliations({ id, evidence }: TestElection): Promise<JsonObject[]> {
+  const found: JsonObject[] = [];
+  for await (const key of evidence.list(votesPrefix(id))) {
+    const segment = parseSegmentKey(key) && (await readSegment(evidence, key));
+    for (const entry of segment?.segment.entries ?? []) {
+      if (entry.type !== "event") continue;
+      const { kind, details } = parseEvent(entry.note);
+      if (kind === "reconciliation") found.push(details);
+    }
+  }
+  return found;
+}
 
 test("an emptied stream is no difference, and one that cannot be reached is said", async () => {
   const { nats } = stack.stack;

@@ -155,6 +155,21 @@ describe("elections", () => {
     );
   });
 
+  test("say what is broken of their instances, a hundred rules of each, and nothing of one nobody has looked at", async () => {
+    const names = postgres.servers.map((_, index) => `pg${index}`);
+    const [first = "", second = ""] = names;
+    const rules = Array.from({ length: 200 }, (_, number) => `the constraint ${number} of records`);
+    const brokenGuards = new Map([[first, []]]) as Map<string, readonly string[]>;
+    const router = await startRouter({ brokenGuards });
+    const manifest = await createElection(router);
+    expect((await headsOf(router, manifest)).guards).toEqual([{ instance: first, broken: [] }]);
+    brokenGuards.set(second, rules).set("another", rules);
+    expect((await headsOf(router, manifest)).guards).toEqual([
+      { instance: first, broken: [] },
+      { instance: second, broken: rules.slice(0, 100) },
+    ]);
+  });
+
   test("that do not exist, or whose manifest is no manifest, are refused", async () => {
     const [{ router }] = routers;
     const unknown = { electionId: "nobody" };
