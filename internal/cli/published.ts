@@ -6,6 +6,7 @@ import { type Checkpoint, openCheckpoint } from "../tlog/checkpoint.ts";
 import type { LogKeys } from "../tlog/log-keys.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import type { PublicSource } from "../verify/http-source.ts";
+import { verifyKeyChange } from "../verify/verify-key-change.ts";
 import { CheckFailedError } from "./exit-code.ts";
 
 /** What the public sees of an election: its newest signed checkpoint, and the manifest that names the key. */
@@ -36,7 +37,11 @@ export async function readPublished(
     // After the changes of key, so that it is no older than they are.
     const note = await source("checkpoint");
     if (!note) return undefined;
-    return { manifest, log, checkpoint: openCheckpoint({ note, log }).checkpoint, note };
+    const { checkpoint } = openCheckpoint({ note, log });
+    for (let number = 1; number <= log.changes.length; number++) {
+      await verifyKeyChange(source, { keys: log, number, checkpoint });
+    }
+    return { manifest, log, checkpoint, note };
   } catch (error) {
     throw new CheckFailedError(`what is published as ${electionId} is not: ${messageOf(error)}`, {
       cause: error,

@@ -66,6 +66,19 @@ test("a change whose file is withheld, or is another's, leads nowhere", async ()
   }
 });
 
+test("a tree that ends before the change, signed with the old key later on, is no part of the log", async () => {
+  // Other votes, and the files of the change as the log has them, to please who demands the new key.
+  const fork = await TestLog.create({ commits: [14], open: true });
+  const stolen = after.clone();
+  for (const [path, bytes] of fork.published) stolen.published.set(path, bytes);
+  stolen.published.set("manifest.json", after.published.get("manifest.json") ?? new Uint8Array());
+  expect(stolen.size).toBe(15);
+  const { report } = await stolen.verify({ evidence: false, logKey: next.verifierKey });
+  expect(report.problems).toEqual([
+    { object: keyChangePath(1), problem: expect.stringContaining("a consistency proof from size 15") },
+  ]);
+});
+
 const elsewhere = (seed: number) =>
   NoteSigner.fromSeed(`elsewhere.test/${id}`, new Uint8Array(32).fill(seed));
 

@@ -1,6 +1,6 @@
 import type { ClosingEntry } from "../ballot/entry.ts";
 import { type Manifest, parseManifest } from "../ballot/manifest.ts";
-import { decodeUtf8, equalBytes } from "../core/bytes.ts";
+import { equalBytes } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
 import type { ElectionId } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
@@ -9,12 +9,11 @@ import { BLOCK_ENTRIES } from "../evidence/layout.ts";
 import { type Checkpoint, openCheckpoint } from "../tlog/checkpoint.ts";
 import type { LogKeys } from "../tlog/log-keys.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
-import { verifyConsistency } from "../tlog/proof.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
-import { parseTlogProof } from "../tlog/tlog-proof.ts";
 import { demandKey } from "./demand-key.ts";
 import { type PublicSource, SourceError, SourceGoneError } from "./http-source.ts";
 import type { VerificationReport } from "./report.ts";
+import { verifyExtends, verifyKeyChange } from "./verify-key-change.ts";
 import { type VerifiedTree, verifyTree } from "./verify-tree.ts";
 
 export interface VerifyPublicOptions {
@@ -118,21 +117,14 @@ async function openKeys(
 /** The checkpoint in the file of a change, which shows that the log has it, is a signed state like any other. */
 async function verifyKeyChanges(
   { source, report }: VerifyPublicOptions,
-  { checkpoint, log }: SignedLog,
+  { checkpoint, log: keys }: SignedLog,
 ): Promise<void> {
-  const reader = new TileReader({ fetch: source, ...checkpoint });
-  for (let number = 1; number <= log.changes.length; number++) {
-    const object = keyChangePath(number);
+  for (let number = 1; number <= keys.changes.length; number++) {
     try {
-      const file = await source(object);
-      if (!file) throw new Error("is not there any more");
-      const { checkpoint: note } = parseTlogProof(decodeUtf8(file));
-      const shown = openCheckpoint({ note, log }).checkpoint;
+      await verifyKeyChange(source, { keys, number, checkpoint });
       report.checked.notes++;
-      if (shown.size <= checkpoint.size) await verifyExtends(reader, shown);
-      else report.unchecked(`${object}, which is newer than the checkpoint`);
     } catch (error) {
-      report.problem({ object }, messageOf(error));
+      report.problem({ object: keyChangePath(number) }, messageOf(error));
     }
   }
 }
@@ -173,15 +165,4 @@ async function verifyNumbered(
       }
     }
   }
-}
-
-/** Throws unless the reader's tree extends a checkpoint's. */
-async function verifyExtends(reader: TileReader, { size, root }: Checkpoint): Promise<void> {
-  verifyConsistency({
-    oldSize: size,
-    oldRoot: root,
-    newSize: reader.size,
-    newRoot: reader.root,
-    proof: await reader.consistencyProof(size),
-  });
 }
