@@ -3,6 +3,7 @@
  * - `fork`: the log's key signed two histories. `rollback`: an older checkpoint is shown than was seen before.
  * - `checkpoint`: the newest one is not there, not signed by the log, or is no checkpoint.
  * - `tile`: a tile or an entry bundle is missing or does not fit the signed root. `chain`: the entries are not a vote log's.
+ * - `key`: a change of the log's key is gone, is another than was seen, or is none.
  * - `manifest`: it is gone, or another than the log began with.
  * - `unwitnessed`: fewer witnesses cosigned than the policy asks for.
  * - `stall`: the log did not grow for as long as one is ready to wait, and is not closed.
@@ -14,6 +15,7 @@ export type AlertKind =
   | "checkpoint"
   | "tile"
   | "chain"
+  | "key"
   | "manifest"
   | "unwitnessed"
   | "stall"
@@ -25,6 +27,7 @@ export const ALERT_KINDS: readonly AlertKind[] = [
   "checkpoint",
   "tile",
   "chain",
+  "key",
   "manifest",
   "unwitnessed",
   "stall",

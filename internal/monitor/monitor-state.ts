@@ -1,11 +1,12 @@
 import type { ShardHead } from "../ballot/shard-head.ts";
 import { decodeUtf8, fromHex, toHex, utf8 } from "../core/bytes.ts";
 import { messageOf } from "../core/errors.ts";
-import { sequence, type TreeSize } from "../core/ids.ts";
+import { sequence, type TreeSize, treeSize } from "../core/ids.ts";
 import { asHash, type Hash } from "../core/sha256.ts";
 import type { DurableFiles } from "../publisher/durable-files.ts";
 import { parseCheckpoint } from "../tlog/checkpoint.ts";
 import { parseNote } from "../tlog/note.ts";
+import { NoteVerifier } from "../tlog/note-verifier.ts";
 
 /** How far a log was verified, without a fault. */
 export interface Seen {
@@ -14,6 +15,8 @@ export interface Seen {
   readonly size: TreeSize;
   readonly root: Hash;
   readonly manifestHash: Hash;
+  /** The changes of the log's key up to here. Whoever has an old key could make others, and a log that extends this one. */
+  readonly keyChanges: readonly { readonly index: number; readonly to: string }[];
   /** Each shard's last entry. */
   readonly heads: readonly ShardHead[];
   readonly closed: boolean;
@@ -39,17 +42,22 @@ export class MonitorState {
     const bytes = await this.#files.read(STATE);
     if (!bytes) return undefined;
     try {
-      const { note, manifest_hash, heads, closed, since } = JSON.parse(decodeUtf8(bytes));
+      const { note, manifest_hash, key_changes, heads, closed, since } = JSON.parse(decodeUtf8(bytes));
+      if (typeof closed !== "boolean" || !Number.isSafeInteger(since)) throw new Error("a member is missing");
       return {
         ...parseCheckpoint(parseNote(note).text),
         note,
         manifestHash: asHash(fromHex(manifest_hash)),
+        keyChanges: key_changes.map(({ index, to }: { index: number; to: string }) => ({
+          index: treeSize(index),
+          to: NoteVerifier.parse(to).toString(),
+        })),
         heads: heads.map((head: { sequence: number; hash: string }) => ({
           sequence: sequence(head.sequence),
           hash: asHash(fromHex(head.hash)),
         })),
-        closed: closed === true,
-        since: Number(since),
+        closed,
+        since,
       };
     } catch (error) {
       throw new Error(`the monitor's own ${STATE} cannot be read: ${messageOf(error)}`, { cause: error });
@@ -61,6 +69,7 @@ export class MonitorState {
     const state = {
       note: seen.note,
       manifest_hash: toHex(seen.manifestHash),
+      key_changes: seen.keyChanges,
       heads: seen.heads.map(({ sequence, hash }) => ({ sequence, hash: toHex(hash) })),
       closed: seen.closed,
       since: seen.since,

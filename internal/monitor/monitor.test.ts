@@ -7,18 +7,24 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { encodeEntry } from "../ballot/entry.ts";
 import { encodeManifest, parseManifest } from "../ballot/manifest.ts";
 import { utf8 } from "../core/bytes.ts";
-import { sequence, shardId } from "../core/ids.ts";
+import { sequence, shardId, treeSize } from "../core/ids.ts";
 import { sha256 } from "../core/sha256.ts";
+import { eventEntry } from "../evidence/event.ts";
+import { keyChangeFile, signKeyChange } from "../evidence/key-change.ts";
 import { DurableFiles } from "../publisher/durable-files.ts";
+import type { DeploymentKeys } from "../publisher/log-signers.ts";
 import type { Publisher } from "../publisher/publisher.ts";
-import { TestElection } from "../publisher/test-election.ts";
+import { SigningKey } from "../publisher/signing-key.ts";
+import { TEST_KEY, TEST_PREFIX, TestElection } from "../publisher/test-election.ts";
 import { serveDirectory } from "../publisher/test-mirror.ts";
 import { TestDirectories } from "../publisher/test-publisher.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { Metrics } from "../telemetry/metrics.ts";
+import { formatCheckpoint } from "../tlog/checkpoint.ts";
 import { CosignatureSigner } from "../tlog/cosignature.ts";
-import { parseNote } from "../tlog/note.ts";
+import { parseNote, signNote } from "../tlog/note.ts";
 import { flipBit } from "../tlog/test-oracle.ts";
+import { TileReader } from "../tlog/tile-reader.ts";
 import { parseWitnessPolicy } from "../tlog/witness-policy.ts";
 import { httpSource } from "../verify/http-source.ts";
 import type { Alert } from "./alert.ts";
@@ -30,7 +36,7 @@ import { Webhook } from "./webhook.ts";
 /** A deployment that publishes an election's log, behind a plain web server. */
 class PublishedLog {
   readonly directories: TestDirectories;
-  readonly publisher: Publisher;
+  publisher: Publisher;
   readonly url: string;
   election: TestElection;
 
@@ -56,6 +62,21 @@ class PublishedLog {
   async publish(size?: number): Promise<void> {
     if (size !== undefined) this.election.grow(size);
     await this.publisher.submit(this.election.id, this.election.head());
+  }
+
+  /** From now on the deployment has these keys. */
+  async reopen(keys: DeploymentKeys): Promise<void> {
+    await this.publisher[Symbol.asyncDispose]();
+    this.publisher = resources.use(await this.directories.open(this.election, keys));
+  }
+
+  /** The log has the change at its next entry, and is signed by the next key alone. */
+  async changeKey(nextKey: SigningKey): Promise<void> {
+    await this.reopen({ key: TEST_KEY, nextKey });
+    await this.publish(this.election.size + 1);
+    this.election.append(encodeEntry(eventEntry(this.publisher.keyChange(this.election.id) ?? "")));
+    await this.publish();
+    await this.reopen({ key: nextKey });
   }
 
   file(path: string): string {
@@ -92,7 +113,12 @@ function look(options: Partial<MonitorOptions> = {}): Promise<Look> {
     electionId: id,
     logKey: log.election.logKey,
     state,
-    clock: { nowMicros: () => now, sleep: async () => {} },
+    clock: {
+      nowMicros: () => now,
+      sleep: async (ms) => {
+        now += ms * 1000;
+      },
+    },
     ...options,
   }).look();
 }
@@ -154,6 +180,22 @@ describe("an alert is given", () => {
     await look();
     await log.edit("checkpoint", () => older);
     await expectAlert({ kind: "rollback" });
+  });
+
+  test("of no rollback that a cache shows once", async () => {
+    const older = await readFile(log.file("checkpoint"));
+    await log.publish(400);
+    await look();
+    let stale = 1;
+    const source = () => {
+      const read = httpSource(log.url, log.election.id, { attempts: 1 });
+      return async (path: string) => (path === "checkpoint" && stale-- > 0 ? older : read(path));
+    };
+    expect((await look({ source })).alerts).toEqual([]);
+    // What came meanwhile is verified at once.
+    await log.publish(500);
+    stale = 1;
+    expect(await look({ source })).toMatchObject({ alerts: [], seen: { size: 500 } });
   });
 
   test("of a stall, until it grows", async () => {
@@ -237,6 +279,64 @@ describe("an alert is given", () => {
   });
 });
 
+describe("a log that changes its key", () => {
+  const [next, thief] = ["the key that follows", "a thief's"].map(
+    (name) => new SigningKey(sha256(utf8(name))),
+  ) as [SigningKey, SigningKey];
+  const signer = (key: SigningKey) => key.signerFor(TEST_PREFIX, log.election.id);
+  const CHANGE = "key-changes/0000000001";
+
+  /** A change that the old key signed, in the log of another history. */
+  async function changeElsewhere(to: SigningKey): Promise<string> {
+    const other = new TestElection().grow(10, "fork");
+    const note = signKeyChange(other.id, signer(TEST_KEY), signer(to));
+    other.append(encodeEntry(eventEntry(note)));
+    const { size, root } = other.head();
+    const fetch = (path: string) => other.get(`${other.id}/${path}`);
+    const proof = await new TileReader({ fetch, size: treeSize(size), root }).inclusionProof(10);
+    const text = formatCheckpoint({ origin: signer(to).name, size: treeSize(size), root });
+    return keyChangeFile({ note, index: 10, proof, checkpoint: signNote(text, [signer(to)]) });
+  }
+
+  beforeEach(async () => {
+    await log.publish(300);
+    await look();
+    await log.changeKey(next);
+  });
+
+  test("is followed, by whoever knows the first key or the next one", async () => {
+    expect((await look()).alerts).toEqual([]);
+    await log.publish(500);
+    const logKey = signer(next).verifierKey;
+    expect(await look({ logKey })).toMatchObject({ alerts: [], seen: { size: 500 } });
+    await expectAlert({ kind: "manifest" }, { logKey: signer(thief).verifierKey });
+  });
+
+  test("is not what it was when the change is gone", async () => {
+    await look();
+    await rm(log.file(CHANGE));
+    await expectAlert({ kind: "key", object: CHANGE, message: "is not there any more" });
+  });
+
+  test("cannot be taken over by a thief of the old key, who extends it under a key of their own", async () => {
+    await look();
+    const { text } = parseNote(await readFile(log.file("checkpoint")));
+    await log.edit("checkpoint", () => signNote(text, [signer(thief)]));
+    const forged = await changeElsewhere(thief);
+    await log.edit(CHANGE, () => forged);
+    await expectAlert({ kind: "key", object: CHANGE, message: "is another change than was seen before" });
+    // Nor before somebody who has seen nothing yet.
+    const fresh = join(log.directories.root, "fresh");
+    state = new MonitorState({ files: resources.use(await DurableFiles.open({ root: fresh })) });
+    await expectAlert({ kind: "key", object: CHANGE, message: expect.stringContaining("consistency proof") });
+  });
+
+  test("has no change that the old key did not sign", async () => {
+    await log.edit(CHANGE, (bytes) => flipBit(bytes, 8 * 60));
+    await expectAlert({ kind: "key" });
+  });
+});
+
 describe("compared with what others saw", () => {
   test("the same history is well, at any size, as is one who has seen nothing", async () => {
     const mirror = await PublishedLog.start();
@@ -289,10 +389,14 @@ describe("compared with what others saw", () => {
   });
 });
 
-test("a broken state is an error, and never a new beginning", async () => {
+test.each([
+  ["truncated", () => "{"],
+  ["without a member", (state: string) => state.replace(/,"since":[0-9]+/, "")],
+])("a broken state is an error, and never a new beginning: %s", async (_, change) => {
   await log.publish(300);
   await look();
-  await writeFile(join(folder, "state.json"), "{");
+  const file = join(folder, "state.json");
+  await writeFile(file, change(await readFile(file, "utf8")));
   await expect(look()).rejects.toThrow("the monitor's own state.json cannot be read");
 });
 

@@ -2,9 +2,9 @@ import { type Manifest, parseManifest } from "../ballot/manifest.ts";
 import { decodeUtf8, equalBytes } from "../core/bytes.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
-import type { ElectionId } from "../core/ids.ts";
+import type { ElectionId, TreeSize } from "../core/ids.ts";
 import { type Hash, sha256 } from "../core/sha256.ts";
-import { readKeyChanges } from "../evidence/key-change.ts";
+import { keyChangePath, readKeyChanges } from "../evidence/key-change.ts";
 import { BLOCK_ENTRIES } from "../evidence/layout.ts";
 import { type Checkpoint, openCheckpoint } from "../tlog/checkpoint.ts";
 import { TlogError } from "../tlog/errors.ts";
@@ -19,6 +19,7 @@ import type { WitnessPolicy } from "../tlog/witness-policy.ts";
 import { EntrySequence } from "../verify/entry-sequence.ts";
 import { type PublicSource, SourceError } from "../verify/http-source.ts";
 import { VerificationReport } from "../verify/report.ts";
+import { verifyKeyChange } from "../verify/verify-key-change.ts";
 import { problemWith } from "../verify/verify-tree.ts";
 import { type Alert, AlertError } from "./alert.ts";
 import type { MonitorState, Seen } from "./monitor-state.ts";
@@ -27,7 +28,7 @@ export interface MonitorOptions {
   /** The log, asked anew for each look. */
   readonly source: () => PublicSource;
   readonly electionId: ElectionId;
-  /** The log's first verifier key as one knows it; without it, the one that the first manifest names is believed. */
+  /** One of the log's verifier keys as one knows it; without it, the one that the first manifest names is believed. */
   readonly logKey?: string | undefined;
   readonly state: MonitorState;
   /** Where others show what they saw: a witness's, a mirror's or another monitor's checkpoint. */
@@ -79,13 +80,15 @@ export class Monitor {
     const alerts: Alert[] = [];
     try {
       const source = this.#options.source();
-      const signed = await this.#openCheckpoint(source, seen);
-      if (seen) await this.#checkGrowth(source, seen, signed);
+      let signed = await this.#openCheckpoint(source, seen);
+      if (seen) signed = await this.#checkGrowth(source, seen, signed);
+      await checkKeyChanges(source, signed);
       if (!seen || signed.size > seen.size) {
         const { heads, closed } = await this.#readNew(source, seen, signed);
         const { origin, note, size, root, manifestHash } = signed;
         const since = Math.floor(clock.nowMicros() / 1e6);
-        seen = { origin, note, size, root, manifestHash, heads, closed, since };
+        const keyChanges = changesOf(signed.keys);
+        seen = { origin, note, size, root, manifestHash, keyChanges, heads, closed, since };
         await state.save(seen, signed.manifestBytes);
       }
       alerts.push(...this.#checkWitnesses(signed));
@@ -98,7 +101,7 @@ export class Monitor {
   }
 
   async #openCheckpoint(source: PublicSource, seen: Seen | undefined): Promise<Signed> {
-    const { electionId, logKey } = this.#options;
+    const { electionId } = this.#options;
     const manifestBytes = await source("manifest.json");
     const refuseManifest = (message: string) =>
       new AlertError({ kind: "manifest", object: "manifest.json", message });
@@ -114,32 +117,47 @@ export class Monitor {
       throw refuseManifest(messageOf(error));
     }
     if (manifest.electionId !== electionId) throw refuseManifest(`is of the election ${manifest.electionId}`);
-    if (logKey !== undefined && logKey !== manifest.logKey)
-      throw refuseManifest("names another log key than the one given");
-
-    const object = "checkpoint";
-    try {
-      const keys = await readKeyChanges(NoteVerifier.parse(manifest.logKey), source);
-      // After the changes of key, so that it is no older than they are.
-      const bytes = await source(object);
-      if (!bytes) throw new AlertError({ kind: "checkpoint", object, message: "is not there" });
-      const { checkpoint } = openCheckpoint({ note: bytes, log: keys });
-      return { ...checkpoint, note: decodeUtf8(bytes), manifest, manifestBytes, manifestHash, keys };
-    } catch (error) {
-      if (error instanceof AlertError || error instanceof SourceError) throw error;
-      throw new AlertError({ kind: "checkpoint", object, message: messageOf(error) }, { cause: error });
-    }
+    const keys = await this.#followKeys(source, manifest, seen);
+    // After the changes of key, so that it is no older than they are.
+    return { ...(await readCheckpoint(source, keys)), manifest, manifestBytes, manifestHash, keys };
   }
 
-  /** Throws unless the checkpoint is the one that was seen, or extends it. */
-  async #checkGrowth(source: PublicSource, seen: Seen, signed: Signed): Promise<void> {
-    const [older, newer] = signed.size < seen.size ? [signed, seen] : [seen, signed];
-    if (await this.#extends(source, older, newer)) {
-      if (newer === signed) return;
-      const message = `is of size ${signed.size}, after one of ${seen.size} was seen`;
-      throw new AlertError({ kind: "rollback", object: "checkpoint", message });
+  /** The keys that the manifest's leads to, which must go on from those that were seen. */
+  async #followKeys(source: PublicSource, manifest: Manifest, seen: Seen | undefined): Promise<LogKeys> {
+    const { logKey } = this.#options;
+    let keys: LogKeys;
+    try {
+      keys = await readKeyChanges(NoteVerifier.parse(manifest.logKey), source);
+    } catch (error) {
+      if (error instanceof SourceError) throw error;
+      throw new AlertError({ kind: "key", message: messageOf(error) }, { cause: error });
     }
-    throw await this.#fork("checkpoint", seen.note, signed.note, `of sizes ${seen.size} and ${signed.size}`);
+    if (logKey !== undefined && !keys.all.map(String).includes(logKey)) {
+      const message = "names another log key than the one given, and no change of key leads to that";
+      throw new AlertError({ kind: "manifest", object: "manifest.json", message });
+    }
+    const changes = changesOf(keys);
+    for (const [i, { index, to }] of (seen?.keyChanges ?? []).entries()) {
+      const now = changes[i];
+      if (now?.index === index && now.to === to) continue;
+      const message = now ? "is another change than was seen before" : "is not there any more";
+      throw new AlertError({ kind: "key", object: keyChangePath(i + 1), message });
+    }
+    return keys;
+  }
+
+  /** The checkpoint that is seen, or extends what was seen. An older one is looked at again: a cache may still have it. */
+  async #checkGrowth(source: PublicSource, seen: Seen, signed: Signed): Promise<Signed> {
+    if (signed.size < seen.size) {
+      if (!(await this.#extends(source, signed, seen))) throw await this.#forkOf(seen, signed);
+      return this.#checkGrowth(source, seen, await this.#catchUp(source, signed, seen.size));
+    }
+    if (await this.#extends(source, seen, signed)) return signed;
+    throw await this.#forkOf(seen, signed);
+  }
+
+  #forkOf(seen: Seen, signed: Signed): Promise<AlertError> {
+    return this.#fork("checkpoint", seen.note, signed.note, `of sizes ${seen.size} and ${signed.size}`);
   }
 
   /** Whether a tree is the other one as it was. Throws what the tiles throw that should show it. */
@@ -219,7 +237,7 @@ export class Monitor {
         // A witness that has not seen the log yet has nothing to show.
         if (!bytes) return [];
         const { checkpoint: other } = openCheckpoint({ note: bytes, log: signed.keys });
-        const mine = other.size > signed.size ? await this.#catchUp(source, signed, other) : signed;
+        const mine = other.size > signed.size ? await this.#catchUp(source, signed, other.size) : signed;
         if (await this.#extends(source, other, mine)) return [];
         throw await this.#fork(url, mine.note, decodeUtf8(bytes), `of sizes ${mine.size} and ${other.size}`);
       } catch (error) {
@@ -233,18 +251,16 @@ export class Monitor {
   }
 
   /**
-   * The log's checkpoint once it has come as far as somebody else saw it. A witness is ahead by design: it cosigns before
-   * the log shows.
+   * The log's checkpoint once it has come as far as it was seen, here or by somebody else. A witness is ahead by design: it
+   * cosigns before the log shows.
    */
-  async #catchUp(source: PublicSource, signed: Signed, other: Checkpoint): Promise<Signed> {
+  async #catchUp(source: PublicSource, signed: Signed, size: TreeSize): Promise<Signed> {
     const { clock, patienceMs = PATIENCE_MS } = this.#options;
     const until = clock.nowMicros() + patienceMs * 1000;
-    while (true) {
-      const note = (await source("checkpoint")) ?? new Uint8Array();
-      const { checkpoint } = openCheckpoint({ note, log: signed.keys });
-      if (checkpoint.size >= other.size) return { ...signed, ...checkpoint, note: decodeUtf8(note) };
+    for (let now = signed; ; now = { ...signed, ...(await readCheckpoint(source, signed.keys)) }) {
+      if (now.size >= size) return now;
       if (clock.nowMicros() >= until) {
-        const message = `is of size ${checkpoint.size} here, after somebody else saw one of ${other.size}`;
+        const message = `is of size ${now.size}, after one of ${size} was seen`;
         throw new AlertError({ kind: "rollback", object: "checkpoint", message });
       }
       await clock.sleep(POLL_MS);
@@ -257,6 +273,40 @@ export class Monitor {
     if (closed || stallMs === undefined || seconds * 1000 < stallMs) return undefined;
     return { kind: "stall", object: "checkpoint", message: `is of size ${size} for ${seconds} seconds` };
   }
+}
+
+/** Throws an AlertError unless it is there, and signed by the key that its size takes. */
+async function readCheckpoint(
+  source: PublicSource,
+  keys: LogKeys,
+): Promise<Checkpoint & { readonly note: string }> {
+  const object = "checkpoint";
+  const bytes = await source(object);
+  if (!bytes) throw new AlertError({ kind: "checkpoint", object, message: "is not there" });
+  try {
+    const { checkpoint } = openCheckpoint({ note: bytes, log: keys });
+    if (checkpoint.size === 0) throw new Error("is of a log without its manifest's entry");
+    return { ...checkpoint, note: decodeUtf8(bytes) };
+  } catch (error) {
+    throw new AlertError({ kind: "checkpoint", object, message: messageOf(error) }, { cause: error });
+  }
+}
+
+/** At each look, and not once: a file that is made anew has another checkpoint. */
+async function checkKeyChanges(source: PublicSource, { keys, ...checkpoint }: Signed): Promise<void> {
+  for (let number = 1; number <= keys.changes.length; number++) {
+    try {
+      await verifyKeyChange(source, { keys, number, checkpoint });
+    } catch (error) {
+      if (error instanceof SourceError) throw error;
+      const object = keyChangePath(number);
+      throw new AlertError({ kind: "key", object, message: messageOf(error) }, { cause: error });
+    }
+  }
+}
+
+function changesOf({ changes }: LogKeys): Seen["keyChanges"] {
+  return changes.map(({ index, to }) => ({ index, to: to.toString() }));
 }
 
 async function compareTiles(tiles: readonly Tile[], source: PublicSource): Promise<void> {
