@@ -6,6 +6,12 @@ import { verifyConsistency } from "../tlog/proof.ts";
 import type { TileFetch } from "../tlog/tile-fetch.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
 
+/**
+ * Whoever compares a log from its beginning to its end needs the tiles over one place and over the tree's right edge, two a
+ * level, and never again those behind it.
+ */
+const CACHED_TILES = 16;
+
 /** A signed tree, to hold something else against. Everything it answers was verified against its root. */
 export class PublicTree {
   readonly size: TreeSize;
@@ -15,7 +21,7 @@ export class PublicTree {
   constructor(options: { readonly fetch: TileFetch; readonly size: TreeSize; readonly root: Hash }) {
     this.size = options.size;
     this.#fetch = options.fetch;
-    this.#reader = new TileReader(options);
+    this.#reader = new TileReader({ ...options, cachedTiles: CACHED_TILES });
   }
 
   entry(index: number): Promise<Uint8Array> {

@@ -73,7 +73,7 @@ const SAVE_EVERY_MS = 5_000;
 
 /**
  * Audits an election's evidence: all that `walkEvidence` checks, each object's lock, and the one-vote rule, in memory
- * that does not grow with the election. The state that it leaves on the way is removed when it gets to its end.
+ * that hardly grows with the election (audit-memory.test.ts). The state that it leaves on the way is removed when it gets to its end.
  */
 export async function runAudit(options: AuditOptions): Promise<Audit> {
   const { electionId, store, lock, range, source, stateFolder } = options;

@@ -36,8 +36,8 @@ export function partsFor(entries: number): number {
 }
 
 /**
- * Applies the one-vote rule to an election of any size in constant memory: voters are written into files by their
- * pseudonym while the log is read, and each file is folded by itself at the end.
+ * Applies the one-vote rule to an election of any size in the memory of one file, and a buffer a file: voters are written
+ * into files by their pseudonym while the log is read, and each file is folded by itself at the end.
  */
 export class VoterLedger implements VoterRule<Uint8Array> {
   readonly #options: VoterLedgerOptions;
