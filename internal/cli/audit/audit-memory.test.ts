@@ -43,7 +43,8 @@ async function memoryOfAudit(folder: AuditedFolder): Promise<number> {
   return most;
 }
 
-test("of eight times the votes, through all of the log", async () => {
+// Making and auditing 90,000 votes takes seconds of a core, and several times that where cores are shared.
+test("of eight times the votes, through all of the log", { timeout: 120_000 }, async () => {
   // Both are there all the time, so that what differs is the audit's.
   await using small = await AuditedFolder.create(await TestLog.create({ commits: [VOTES] }));
   await using large = await AuditedFolder.create(await TestLog.create({ commits: [8 * VOTES] }));
