@@ -35,7 +35,10 @@ test.each<[(text: string) => unknown, string[]]>([
   [parseTime, ["", "tomorrow", "2026-11-03", "2026-11-03T08:00:00", "2026-13-03T08:00:00Z", "1"]],
   [parseTrustees, ["", "2", "2/", "two/three", "2/3/4"]],
   [(text) => collectChoice(text, []), ["", "ada", "=Ada"]],
-  [parseUrl, ["", "localhost:8080", "127.0.0.1", "ftp://x", "//x"]],
+  [
+    parseUrl,
+    ["", "localhost:8080", "127.0.0.1", "ftp://x", "//x", "https://user:secret@host", "https://user@host"],
+  ],
   [parseLogKey, ["", "key", KEY.slice(0, -1), KEY.replace("d05562f6", "d05562f7")]],
 ])("%o refuses %j", (parse, texts) => {
   for (const text of texts) expect(() => parse(text), text).toThrow(InvalidArgumentError);

@@ -61,9 +61,12 @@ export function collectChoice(text: string, choices: readonly Choice[]): Choice[
 }
 
 export function parseUrl(text: string): string {
-  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol)) {
     throw new InvalidArgumentError("write it like https://host:port.");
   }
+  // fetch() takes none, and says so with the whole URL, which would go to logs and to whoever is told of it.
+  if (url.username || url.password) throw new InvalidArgumentError("it must have no user name or password.");
   return text;
 }
 

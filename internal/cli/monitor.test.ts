@@ -32,14 +32,19 @@ beforeEach(async () => {
 });
 afterEach(() => resources.disposeAsync());
 
-/** Runs it until it ends, or until it has printed so many results. */
-async function monitor(args: readonly string[], results = Number.POSITIVE_INFINITY) {
+/** Runs it until it ends, or until it has printed so many results; does something once it has printed the first. */
+async function monitor(
+  args: readonly string[],
+  results = Number.POSITIVE_INFINITY,
+  afterFirst: () => void = () => {},
+) {
   const data: string[] = [];
   const said: string[] = [];
   const stop = new AbortController();
   const terminal = {
     data: (line: string) => {
       data.push(line);
+      if (data.length === 1) afterFirst();
       if (data.length >= results) stop.abort();
     },
     say: (line: string) => said.push(line),
@@ -72,9 +77,12 @@ test("one look answers with its exit status, and in JSON or words", async () => 
 });
 
 test("it follows until it is stopped, and its exit status is that of the worst look", async () => {
-  const running = monitor(["--interval", "0", "--json", "--metrics", "127.0.0.1:0"], 2);
-  await publisher.submit(election.id, election.grow(400).head());
+  let published: Promise<unknown> | undefined;
+  const running = monitor(["--interval", "0", "--json", "--metrics", "127.0.0.1:0"], 2, () => {
+    published = publisher.submit(election.id, election.grow(400).head());
+  });
   expect(await running).toMatchObject({ code: ExitCode.ok });
+  await published;
   await writeFile(join(directories.public, election.id, "checkpoint"), "none\n");
   expect(await monitor(["--interval", "0"], 1)).toMatchObject({ code: ExitCode.failed });
 });
@@ -99,7 +107,7 @@ test("it compares with a witness, which has not seen the log, and then has", asy
   await writeFile(join(directories.public, election.id, "checkpoint"), older);
   const ahead = await monitor(compare);
   expect(ahead).toMatchObject({ code: ExitCode.failed });
-  expect(ahead.data.join()).toContain("ALERT rollback: checkpoint is of size 200 here");
+  expect(ahead.data.join()).toContain("ALERT rollback: checkpoint is of size 200, after one of 300 was seen");
   await witness.stop();
   expect((await monitor(compare)).code).toBe(ExitCode.unavailable);
 });
@@ -108,4 +116,7 @@ test("a mistake on the command line is one", async () => {
   expect((await monitor(["--once", "--policy", join(directories.root, "none")])).code).not.toBe(ExitCode.ok);
   expect((await monitor(["--once", "--compare", "nowhere"])).code).toBe(ExitCode.usage);
   expect((await monitor(["--once", "--stall", "soon"])).code).toBe(ExitCode.usage);
+  expect((await monitor(["--once", "--log-key", "town"])).code).toBe(ExitCode.usage);
+  const webhook = "https://user:secret@alerts.example.org";
+  expect((await monitor(["--once", "--webhook", webhook])).code).toBe(ExitCode.usage);
 });

@@ -20,13 +20,21 @@ const REDRAW_MS = 100;
 const LINE_MS = 5_000;
 const BAR_WIDTH = 28;
 
+/**
+ * Much of what is shown quotes what a server sent, which must not move the cursor or rewrite lines. JSON stays what it is:
+ * there a control character can only be in a string, where this is its escape.
+ */
+function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 export function createTerminal(
   stdout: Writable,
   stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number },
 ): Terminal {
   return {
-    data: (line) => stdout.write(`${line}\n`),
-    say: (line) => stderr.write(`${line}\n`),
+    data: (line) => stdout.write(`${printable(line)}\n`),
+    say: (line) => stderr.write(`${printable(line)}\n`),
     progress(label, total) {
       const tty = stderr.isTTY === true;
       const started = performance.now();

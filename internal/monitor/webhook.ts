@@ -37,7 +37,9 @@ export class Webhook {
       if (!response.ok) throw new Error(`it answers with HTTP status ${response.status}`);
       this.#told = news;
     } catch (error) {
-      logger.error({ reason: messageOf(error) }, "the webhook could not be told");
+      // Never the URL, which may well be a secret. fetch() wraps what happened: "fetch failed".
+      const reason = messageOf(error instanceof Error && error.cause ? error.cause : error);
+      logger.error({ reason }, "the webhook could not be told");
     }
   }
 }

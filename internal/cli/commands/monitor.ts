@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { Address } from "../../config/fields.ts";
 import { systemClock } from "../../core/clock.ts";
 import type { Alert } from "../../monitor/alert.ts";
@@ -12,7 +12,7 @@ import { createLogger } from "../../telemetry/logger.ts";
 import { Metrics } from "../../telemetry/metrics.ts";
 import { MetricsServer } from "../../telemetry/metrics-server.ts";
 import { httpSource } from "../../verify/http-source.ts";
-import { parseSeconds } from "../arguments.ts";
+import { parseLogKey, parseSeconds, parseUrl } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
 import { ExitCode, UsageError } from "../exit-code.ts";
@@ -28,7 +28,7 @@ interface Options {
   readonly stall?: number;
   readonly policy?: string;
   readonly compare: readonly URL[];
-  readonly webhook?: URL;
+  readonly webhook?: string;
   readonly metrics?: Address;
 }
 
@@ -42,7 +42,7 @@ export function monitorCommand(program: Command, { run, stopSignal }: Cli): void
     .argument("<url>", "the public address of the deployment")
     .option("--election <id>", "the election (default: the profile's)")
     .requiredOption("--state <folder>", "what it saw, for one log: never share it, keep it")
-    .option("--log-key <key>", "the log's verifier key as you know it")
+    .option("--log-key <key>", "the log's verifier key as you know it", parseLogKey)
     .option(
       "--once",
       "look once and end, for cron: exit status 1 with an alert, 3 if only unreachable",
@@ -64,7 +64,7 @@ export function monitorCommand(program: Command, { run, stopSignal }: Cli): void
     .option("--metrics <address>", "host:port for /metrics", parseAddress)
     .addHelpText("after", EXAMPLES)
     .action((url: string, options: Options) =>
-      run((context) => monitor(context, parseUrl(url), options, stopSignal())),
+      run((context) => monitor(context, new URL(parseUrl(url)), options, stopSignal())),
     );
 }
 
@@ -95,7 +95,7 @@ async function monitor(
     clock: systemClock,
   });
   const log = `${url.href.replace(/\/$/, "")}/${electionId}`;
-  const webhook = options.webhook && new Webhook({ url: options.webhook.href, logger });
+  const webhook = options.webhook === undefined ? undefined : new Webhook({ url: options.webhook, logger });
   const metrics = new Metrics({ service: "monitor" });
   const gauges = new MonitorMetrics(metrics);
   if (options.metrics) resources.use(await MetricsServer.listen({ metrics, ...options.metrics, logger }));
@@ -155,12 +155,6 @@ async function openState(root: string): Promise<DurableFiles> {
   }
 }
 
-function parseUrl(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url && /^https?:$/.test(url.protocol)) return url;
-  throw new InvalidArgumentError("it is a URL, http or https.");
-}
-
 function collectUrl(text: string, urls: readonly URL[]): URL[] {
-  return [...urls, parseUrl(text)];
+  return [...urls, new URL(parseUrl(text))];
 }
