@@ -15,6 +15,9 @@ import { formatTlogProof, parseTlogProof } from "../tlog/tlog-proof.ts";
 import { leafHash } from "../tlog/tree.ts";
 import { eventEntry, parseEvent, signEvent } from "./event.ts";
 
+/** More than any log will have: one a day for over two years. */
+const MAX_KEY_CHANGES = 1_000;
+
 /** `key-changes/0000000001`: the public file of a log's first change of key. */
 export function keyChangePath(number: number): string {
   return `key-changes/${String(number).padStart(10, "0")}`;
@@ -108,7 +111,8 @@ export async function readKeyChanges(
   read: (path: string) => Promise<Uint8Array | undefined>,
 ): Promise<LogKeys> {
   let keys = new LogKeys(first);
-  while (true) {
+  // Whoever has the log's key could otherwise show changes without end, made as they are asked for.
+  while (keys.changes.length < MAX_KEY_CHANGES) {
     const path = keyChangePath(keys.changes.length + 1);
     const file = await read(path);
     if (!file) return keys;
@@ -118,4 +122,5 @@ export async function readKeyChanges(
       throw new FormatError(`${path}: ${messageOf(error)}`, { cause: error });
     }
   }
+  throw new FormatError(`key-changes: more than ${MAX_KEY_CHANGES - 1} changes of key`);
 }

@@ -251,6 +251,21 @@ describe("an alert is given", () => {
     await expectAlert({ kind: "checkpoint", object: "checkpoints/0000000001" });
   });
 
+  test("of a numbered checkpoint of another tree, with its proof", async () => {
+    const { id } = log.election;
+    await log.publish(10_000);
+    const root = sha256(utf8("another tree"));
+    const text = formatCheckpoint({
+      origin: TEST_KEY.signerFor(TEST_PREFIX, id).name,
+      size: treeSize(10_000),
+      root,
+    });
+    const other = signNote(text, [TEST_KEY.signerFor(TEST_PREFIX, id)]);
+    await log.edit("checkpoints/0000000001", () => other);
+    await expectAlert({ kind: "fork", object: "checkpoints/0000000001" });
+    expect(await readFile(join(folder, "fork-1", "other"), "utf8")).toBe(other);
+  });
+
   test.each<[string, (note: Uint8Array) => Uint8Array | string]>([
     ["forged", (note) => String(note).replace("\n300\n", "\n301\n")],
     ["truncated", (note) => note.subarray(0, 80)],
@@ -391,13 +406,15 @@ describe("compared with what others saw", () => {
 
 test.each([
   ["truncated", () => "{"],
+  ["without a shard", (state: string) => state.replace(/"heads":\[\{[^}]*\},/, '"heads":[')],
   ["without a member", (state: string) => state.replace(/,"since":[0-9]+/, "")],
 ])("a broken state is an error, and never a new beginning: %s", async (_, change) => {
   await log.publish(300);
   await look();
   const file = join(folder, "state.json");
   await writeFile(file, change(await readFile(file, "utf8")));
-  await expect(look()).rejects.toThrow("the monitor's own state.json cannot be read");
+  await log.publish(400);
+  await expect(look()).rejects.toThrow("the monitor's own state");
 });
 
 test("a webhook is told when alerts come and when they are over, and again what it did not take", async () => {

@@ -190,6 +190,9 @@ export class Monitor {
     const { manifest, manifestHash, size, root } = signed;
     if (seen?.closed)
       throw new AlertError({ kind: "chain", message: "the log has entries after its closing entry" });
+    if (seen && seen.heads.length !== manifest.shards) {
+      throw new Error(`the monitor's own state has ${seen.heads.length} shards of ${manifest.shards}`);
+    }
     const report = new VerificationReport();
     const sequence = new EntrySequence({ manifest, manifestHash, size, report, heads: seen?.heads });
     const tree = seen ? await GrowingTree.load(seen.size, source, seen.root) : GrowingTree.empty();
@@ -200,18 +203,41 @@ export class Monitor {
         tree.append(entry);
         if (tree.size % BLOCK_ENTRIES > 0) continue;
         await compare();
-        await checkNumbered(source, signed, tree);
+        await this.#checkNumbered(source, signed, tree);
       }
     }
     // The tiles do extend what was seen, as was checked before: the entries are not those of the tiles.
     if (!equalBytes(tree.root(), root)) throw await badBundle(source, signed, seen?.size ?? 0);
     await compare();
     const closed = sequence.closing !== undefined;
-    if (closed && size % BLOCK_ENTRIES > 0) await checkNumbered(source, signed, tree);
+    if (closed && size % BLOCK_ENTRIES > 0) await this.#checkNumbered(source, signed, tree);
     const [problem] = report.problems;
     if (problem) throw new AlertError({ kind: "chain", object: problem.object, message: describe(problem) });
     // They are known: nothing was skipped.
     return { heads: sequence.heads.filter((head) => head !== undefined), closed };
+  }
+
+  /** The numbered checkpoint of a block that the tree has just come to the end of. */
+  async #checkNumbered(source: PublicSource, signed: Signed, tree: GrowingTree): Promise<void> {
+    const object = `checkpoints/${String(Math.ceil(tree.size / BLOCK_ENTRIES)).padStart(10, "0")}`;
+    const refuse = (message: string) => new AlertError({ kind: "checkpoint", object, message });
+    const note = await source(object);
+    if (!note) throw refuse("is not there");
+    let numbered: Checkpoint;
+    try {
+      numbered = openCheckpoint({ note, log: signed.keys }).checkpoint;
+    } catch (error) {
+      throw refuse(messageOf(error));
+    }
+    if (numbered.size !== tree.size) throw refuse(`is of size ${numbered.size}, not ${tree.size}`);
+    if (!equalBytes(numbered.root, tree.root())) {
+      throw await this.#fork(
+        object,
+        signed.note,
+        decodeUtf8(note),
+        `of sizes ${signed.size} and ${numbered.size}`,
+      );
+    }
   }
 
   #checkWitnesses({ note, keys, size }: Signed): Alert[] {
@@ -317,24 +343,6 @@ async function compareTiles(tiles: readonly Tile[], source: PublicSource): Promi
         if (problem) throw new AlertError({ kind: "tile", object: tile.path, message: problem });
       }),
     );
-  }
-}
-
-/** The numbered checkpoint of a block that the tree has just come to the end of. */
-async function checkNumbered(source: PublicSource, { keys }: Signed, tree: GrowingTree): Promise<void> {
-  const object = `checkpoints/${String(Math.ceil(tree.size / BLOCK_ENTRIES)).padStart(10, "0")}`;
-  const refuse = (message: string) => new AlertError({ kind: "checkpoint", object, message });
-  const note = await source(object);
-  if (!note) throw refuse("is not there");
-  let numbered: Checkpoint;
-  try {
-    numbered = openCheckpoint({ note, log: keys }).checkpoint;
-  } catch (error) {
-    throw refuse(messageOf(error));
-  }
-  if (numbered.size !== tree.size) throw refuse(`is of size ${numbered.size}, not ${tree.size}`);
-  if (!equalBytes(numbered.root, tree.root())) {
-    throw new AlertError({ kind: "fork", object, message: "is signed for another tree than the log has" });
   }
 }
 
