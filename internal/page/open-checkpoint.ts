@@ -2,6 +2,7 @@ import { decodeUtf8 } from "../core/bytes.ts";
 import { type OpenedCheckpoint, openCheckpoint } from "../tlog/checkpoint.ts";
 import { TlogError } from "../tlog/errors.ts";
 import { LogKeys } from "../tlog/log-keys.ts";
+import { verifyKeyChange } from "../verify/verify-key-change.ts";
 import { type Election, readKeys, sourceOf } from "./election.ts";
 
 export interface OpenedWithKeys extends OpenedCheckpoint {
@@ -25,9 +26,15 @@ export async function openWithKeys(
     return open(known);
   } catch (error) {
     if (!(error instanceof TlogError)) throw error;
-    const keys = await readKeys(election, sourceOf(election));
+    const source = sourceOf(election);
+    const keys = await readKeys(election, source);
     if (keys.changes.length === known.changes.length) throw error;
-    return open(keys);
+    const opened = open(keys);
+    // Else the files of another history's changes could lead to a key that this log never had.
+    for (let number = 1; number <= keys.changes.length; number++) {
+      await verifyKeyChange(source, { keys, number, checkpoint: opened.checkpoint });
+    }
+    return opened;
   }
 }
 
