@@ -32,6 +32,8 @@ export interface WitnessLimits {
 const LIMITS: WitnessLimits = { requestMs: 10_000, firstBackoffMs: 1_000, lastBackoffMs: 60_000 };
 /** Requests for one cosignature: with the size we know, with the one it says, and once more if that moved meanwhile. */
 const MAX_ATTEMPTS = 3;
+/** Proofs of one head that are kept. Witnesses that are right have a few sizes between them. */
+const MAX_PROOFS = 64;
 /** Before another try at a disk that failed. */
 const RETRY_MS = 1_000;
 
@@ -273,6 +275,8 @@ export class CosignedCheckpoint implements AsyncDisposable {
     if (known) return known;
     const reader = new TileReader({ fetch: this.#options.publicLog.read, size: head.size, root: head.root });
     const proof = reader.consistencyProof(oldSize);
+    // A witness that names another size each time it is asked must not fill the memory.
+    if (proofs.size >= MAX_PROOFS) proofs.clear();
     proofs.set(oldSize, proof);
     // The next one tries again.
     proof.catch(() => proofs.delete(oldSize));
