@@ -356,13 +356,17 @@ describe("limits", () => {
 describe("stopping", () => {
   test("what was sent is answered, what was not is UNAVAILABLE, and nothing is taken any more", async () => {
     start({ callsInFlight: 1, batchVotes: 10 });
+    const sent = Promise.withResolvers<void>();
+    const answered = Promise.withResolvers<void>();
     router.onAppend = async (_request, record) => {
-      await delay(30);
+      sent.resolve();
+      await answered.promise;
       return record();
     };
     const votes = Array.from({ length: 25 }, (_, i) => cast(i));
-    await delay(5);
+    await sent.promise;
     const stopped = batcher[Symbol.asyncDispose]();
+    answered.resolve();
     const outcomes = await Promise.allSettled(votes);
     await stopped;
     expect(outcomes.map(({ status }) => status)).toEqual([
