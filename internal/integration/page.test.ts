@@ -13,6 +13,7 @@ import { openCheckpoint } from "../tlog/checkpoint.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 import { TileReader } from "../tlog/tile-reader.ts";
 import { formatTlogProof } from "../tlog/tlog-proof.ts";
+import { TestWitness } from "../witness/test-witness.ts";
 import { type TestElection, TestStack, until } from "./election-fixture.ts";
 
 type Browser = Awaited<ReturnType<typeof openBrowser>>;
@@ -143,6 +144,16 @@ describe("check my receipt", () => {
       steps: ["passed", "passed", "failed", "not-reached", "not-reached"],
     });
     expect(await check(page, "my vote")).toMatchObject({ verdict: "forged" });
+  });
+
+  test("a promise was kept, and one for another vote was not made", async () => {
+    await using visitor = await visit("#/town/receipt");
+    const { page } = visitor;
+    const [promise = "", other = ""] = election.ledger.promises;
+    expect(await check(page, promise)).toMatchObject({ verdict: "promise-kept" });
+    const forged = promise.replace(/^entry .*$/m, other.match(/^entry .*$/m)?.[0] ?? "");
+    expect(forged).not.toBe(promise);
+    expect(await check(page, forged)).toMatchObject({ verdict: "forged" });
   });
 });
 
@@ -280,6 +291,27 @@ test("a copy of the public folder on any static host is the page, too", async ()
   await visitor.page.getByRole("button", { name: "Verify", exact: true }).click();
   await visitor.page.locator("[data-outcome=good]").waitFor();
   expect(visitor.complaints).toEqual([]);
+});
+
+test("who witnessed the log is shown, and its receipts are good", async () => {
+  const witness = resources.use(await TestWitness.start({ logs: [election.manifest.logKey] }));
+  const { services, folders } = stack.stack;
+  const policy = join(folders.signingKeyFile, "..", "witness-policy");
+  await writeFile(policy, `witness w ${witness.verifierKey} ${witness.url}\nquorum w\n`);
+  const { config } = services.publisher;
+  services.publisher.config = { ...config, witnesses: { policy_file: policy } };
+  await services.publisher.restart();
+  await castAndPublish(1);
+  await using visitor = await visit();
+  const { page } = visitor;
+  await page.getByText("1 of 1 signed").waitFor();
+  await page.goto(`${base}#/town/receipt`);
+  await page.getByLabel("Or its text").fill(await receiptOf(300));
+  await page.getByRole("button", { name: "Check", exact: true }).click();
+  await page.locator("[data-verdict=good]").waitFor();
+  // Without it again: this witness does not follow the change of key below.
+  services.publisher.config = config;
+  await services.publisher.restart();
 });
 
 test("a log that changes its key is followed, and receipts of before stay good", async () => {
