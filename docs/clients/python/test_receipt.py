@@ -29,23 +29,28 @@ def sign(text: str) -> str:
     return f"{text}\n— {LOG['name']} {base64.b64encode(signature).decode()}\n"
 
 
+def by_format(refused: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that the formats themselves refuse. The service refuses some more, which other verifiers may take."""
+    return [vector for vector in refused if not vector.get("stricter")]
+
+
 @pytest.mark.parametrize("vector", VECTORS["keys"]["valid"], ids=lambda vector: vector["name"])
 def test_key(vector: dict[str, Any]) -> None:
     assert LogKey(vector["verifierKey"]).origin == vector["name"]
 
 
-@pytest.mark.parametrize("vector", VECTORS["keys"]["refused"], ids=lambda vector: vector["why"])
+@pytest.mark.parametrize("vector", by_format(VECTORS["keys"]["refused"]), ids=lambda vector: vector["why"])
 def test_refused_key(vector: dict[str, Any]) -> None:
-    if vector.get("stricter"):
-        pytest.skip("refused by more than the formats ask for")
     with pytest.raises(VerificationError):
         LogKey(vector["verifierKey"])
 
 
-@pytest.mark.parametrize("vector", VECTORS["notes"]["refused"], ids=lambda vector: vector["why"])
+@pytest.mark.parametrize(
+    "vector",
+    [vector for vector in VECTORS["notes"]["refused"] if vector["verifierKeys"] == [LOG["verifierKey"]]],
+    ids=lambda vector: vector["why"],
+)
 def test_refused_note(vector: dict[str, Any]) -> None:
-    if vector["verifierKeys"] != [LOG["verifierKey"]]:
-        pytest.skip("of other keys")
     with pytest.raises(VerificationError):
         LogKey(LOG["verifierKey"]).open(vector["note"])
 
@@ -60,10 +65,10 @@ def test_checkpoint(vector: dict[str, Any]) -> None:
     assert (opened.size, opened.root.hex()) == (vector["size"], vector["root"])
 
 
-@pytest.mark.parametrize("vector", VECTORS["checkpoints"]["refused"], ids=lambda vector: vector["why"])
+@pytest.mark.parametrize(
+    "vector", by_format(VECTORS["checkpoints"]["refused"]), ids=lambda vector: vector["why"]
+)
 def test_refused_checkpoint(vector: dict[str, Any]) -> None:
-    if vector.get("stricter"):
-        pytest.skip("refused by more than the formats ask for")
     with pytest.raises(VerificationError):
         open_checkpoint(sign(vector["text"]), LogKey(LOG["verifierKey"]))
 
