@@ -1,6 +1,7 @@
 // Reads what stands on the command line. commander reports an InvalidArgumentError with the option it came from.
 import { InvalidArgumentError } from "commander";
 import type { Choice, Manifest } from "../ballot/manifest.ts";
+import { type Address, address } from "../config/fields.ts";
 import { messageOf } from "../core/errors.ts";
 import { NoteVerifier } from "../tlog/note-verifier.ts";
 
@@ -11,6 +12,13 @@ export function parseCount(text: string): number {
     throw new InvalidArgumentError("it is a whole number from 1.");
   }
   return value;
+}
+
+/** Where to listen. */
+export function parseAddress(text: string): Address {
+  const parsed = address.safeParse(text);
+  if (parsed.success) return parsed.data;
+  throw new InvalidArgumentError("write it like 127.0.0.1:7380 or [::1]:7380.");
 }
 
 /** Days that something is kept, a hundred years at most. */

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { cors } from "@connectrpc/connect";
+import { serverUrl } from "../core/server-url.ts";
 import type { ClientLimits } from "../http/client-limits.ts";
 import { HttpError, isFault, sendProblem } from "../http/problem.ts";
 import { sendFile } from "../http/send-file.ts";
@@ -93,9 +93,7 @@ export class PublicHttpServer implements AsyncDisposable {
 
   /** Such as `http://127.0.0.1:8080`. */
   get url(): string {
-    // A listening TCP server's address is an AddressInfo; only pipes have a string.
-    const { address, port, family } = this.#server.address() as AddressInfo;
-    return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+    return serverUrl(this.#server);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { serverUrl } from "../core/server-url.ts";
 import type { Logger } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -43,9 +43,7 @@ export class MetricsServer implements AsyncDisposable {
 
   /** Such as `http://127.0.0.1:9464`. */
   get url(): string {
-    // A listening TCP server's address is an AddressInfo; only pipes have a string.
-    const { address, port, family } = this.#server.address() as AddressInfo;
-    return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+    return serverUrl(this.#server);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { toBase64 } from "../core/bytes.ts";
+import { serverUrl } from "../core/server-url.ts";
 import { HttpError, isFault, sendProblem } from "../http/problem.ts";
 import { sendJson } from "../http/send-json.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -63,9 +63,7 @@ export class WitnessHttpServer implements AsyncDisposable {
 
   /** Such as `http://127.0.0.1:7380`. */
   get url(): string {
-    // A listening TCP server's address is an AddressInfo; only pipes have a string.
-    const { address, port, family } = this.#server.address() as AddressInfo;
-    return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+    return serverUrl(this.#server);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,18 +6,16 @@ import { MonitorMetrics } from "../../monitor/metrics.ts";
 import { type Look, Monitor } from "../../monitor/monitor.ts";
 import { MonitorState } from "../../monitor/monitor-state.ts";
 import { Webhook } from "../../monitor/webhook.ts";
-import { DirectoryLockedError } from "../../publisher/directory-lock.ts";
-import { DurableFiles } from "../../publisher/durable-files.ts";
 import { createLogger } from "../../telemetry/logger.ts";
 import { Metrics } from "../../telemetry/metrics.ts";
 import { MetricsServer } from "../../telemetry/metrics-server.ts";
 import { httpSource } from "../../verify/http-source.ts";
-import { parseLogKey, parseSeconds, parseUrl } from "../arguments.ts";
+import { parseAddress, parseLogKey, parseSeconds, parseUrl } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
-import { ExitCode, UsageError } from "../exit-code.ts";
+import { ExitCode } from "../exit-code.ts";
+import { openStateFolder } from "../state-folder.ts";
 import { readPolicyFile } from "../voter-file.ts";
-import { parseAddress } from "./witness.ts";
 
 interface Options {
   readonly election?: string;
@@ -83,7 +81,7 @@ async function monitor(
   const electionId = context.election(options.election);
   const logger = createLogger({ service: "monitor", level: "info" });
   await using resources = new AsyncDisposableStack();
-  const files = resources.use(await openState(options.state));
+  const files = resources.use(await openStateFolder(options.state));
   const follower = new Monitor({
     source: () => httpSource(url.href, electionId),
     electionId,
@@ -144,15 +142,6 @@ function exitCodeFor(alerts: readonly Alert[]): ExitCode {
 /** A failed check weighs more than a log that could not be reached. */
 function worse(a: ExitCode, b: ExitCode): ExitCode {
   return a === ExitCode.failed || b === ExitCode.ok ? a : b;
-}
-
-async function openState(root: string): Promise<DurableFiles> {
-  try {
-    return await DurableFiles.open({ root });
-  } catch (error) {
-    if (error instanceof DirectoryLockedError) throw new UsageError(error.message, { cause: error });
-    throw error;
-  }
 }
 
 function collectUrl(text: string, urls: readonly URL[]): URL[] {

@@ -5,6 +5,7 @@ import { writeChosenStore } from "../../../deploy/local/chosen-store.ts";
 import { S3_IMPLEMENTATIONS } from "../../../deploy/local/s3-binaries.ts";
 import { LocalStack } from "../../../deploy/local/stack.ts";
 import { FolderInUseError, StateFolder } from "../../../deploy/local/state-folder.ts";
+import { aborted } from "../../core/aborted.ts";
 import { EVIDENCE_LAYOUTS, type EvidenceLayout } from "../../evidence/layout.ts";
 import { parseCount, parseUrl } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
@@ -178,11 +179,4 @@ async function reset(home: string): Promise<void> {
 
 function refuse(error: unknown): never {
   throw error instanceof FolderInUseError ? new UsageError(error.message, { cause: error }) : error;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

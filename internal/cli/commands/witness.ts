@@ -1,13 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
-import { type Address, address } from "../../config/fields.ts";
+import type { Address } from "../../config/fields.ts";
 import { readSecretFile } from "../../config/secret-file.ts";
+import { aborted } from "../../core/aborted.ts";
 import { toBase64 } from "../../core/bytes.ts";
 import { systemClock } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
-import { DirectoryLockedError } from "../../publisher/directory-lock.ts";
-import { DurableFiles } from "../../publisher/durable-files.ts";
 import { createLogger } from "../../telemetry/logger.ts";
 import { CosignatureSigner } from "../../tlog/cosignature.ts";
 import { ED25519_KEY_SIZE } from "../../tlog/ed25519.ts";
@@ -15,9 +14,11 @@ import { ALGORITHM_ED25519, isKeyName, NoteVerifier } from "../../tlog/note-veri
 import { Witness } from "../../witness/witness.ts";
 import { WitnessHttpServer } from "../../witness/witness-http.ts";
 import { WitnessState } from "../../witness/witness-state.ts";
+import { parseAddress } from "../arguments.ts";
 import type { Cli } from "../cli.ts";
 import type { CliContext } from "../context.ts";
 import { ExitCode, UsageError } from "../exit-code.ts";
+import { openStateFolder } from "../state-folder.ts";
 import type { Terminal } from "../terminal.ts";
 
 interface KeyOptions {
@@ -90,7 +91,7 @@ async function serveWitness(
   const signer = CosignatureSigner.fromSeed(options.name, await readKey(options.key));
   const logger = createLogger({ service: "witness", level: "info" });
   await using resources = new AsyncDisposableStack();
-  const files = resources.use(await openState(options.state));
+  const files = resources.use(await openStateFolder(options.state));
   const witness = new Witness({
     signer,
     logs: options.log,
@@ -113,27 +114,6 @@ async function readKey(path: string): Promise<Uint8Array> {
   } catch (error) {
     throw new UsageError(`${messageOf(error)} ("psephos witness keygen" makes a key)`, { cause: error });
   }
-}
-
-async function openState(root: string): Promise<DurableFiles> {
-  try {
-    return await DurableFiles.open({ root });
-  } catch (error) {
-    if (error instanceof DirectoryLockedError) throw new UsageError(error.message, { cause: error });
-    throw error;
-  }
-}
-
-/** Resolves when the signal aborts. */
-export async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
-}
-
-export function parseAddress(text: string): Address {
-  const parsed = address.safeParse(text);
-  if (parsed.success) return parsed.data;
-  throw new InvalidArgumentError("write it like 127.0.0.1:7380 or [::1]:7380.");
 }
 
 function parseKeyName(text: string): string {
